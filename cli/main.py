@@ -1,0 +1,17 @@
+"""The command `trialsim`. Each command is one file of this folder; none imports torch, Ray or Pyro before it runs."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(name="trialsim", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="In-silico clinical trials: a protocol in YAML becomes evidence.")
+
+
+@app.callback()
+def root() -> None:
+    """In-silico clinical trials: a protocol in YAML becomes evidence."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,145 @@
+"""The map: every frozen record that passes between stages, with shapes.
+
+The leading axis is `replicate`, then `patient`, then `look`. Float tensors are float64. Nobody mutates a record.
+
+    Block ──► Cohort ──► (Twins) ──► Enrolment ──► EventData | ValueData ──► Estimates ──► TrialRecord
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from trialsim.rng import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The baseline of every patient of a block.
+
+    A categorical covariate holds the index of its level in `levels[name]`; every other column is a number in its own
+    unit (times in days). NaN is a missing value.
+    """
+
+    columns: Mapping[str, Float[Tensor, "replicate patient"]]
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """When each patient was randomised (calendar days), to which arm (index in protocol order), in which stratum.
+
+    `entry_time` has a replicate axis of length 1 when it is the same in every replicate. Patients are in arrival order:
+    entry times do not decrease along the patient axis.
+    """
+
+    entry_time: Float[Tensor, "replicate_or_1 patient"]
+    arm: Int[Tensor, "replicate patient"]
+    stratum: Int[Tensor, "replicate patient"] | None
+    n_strata: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventData:
+    """A time-to-event endpoint at one data cut, or in real data.
+
+    `time` is follow-up in days; a *negative* time marks a patient who is not in the analysis (not yet randomised, or of
+    a third arm) and whose other values mean nothing. `event` is false where censored. `group` is 1 in the test arm and 0
+    in the reference arm. `stratum` counts from 0. `covariates` has one column per number (categories are indicators).
+    """
+
+    time: Float[Tensor, "replicate patient"]
+    event: Bool[Tensor, "replicate patient"]
+    group: Int[Tensor, "replicate patient"]
+    stratum: Int[Tensor, "replicate patient"] | None = None
+    n_strata: int = 1
+    covariates: Float[Tensor, "replicate patient covariate"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueData:
+    """A single-valued (continuous) endpoint at one data cut, or in real data.
+
+    `value` is NaN for a patient who is not in the analysis or whose value is missing. The other fields are as in EventData.
+    """
+
+    value: Float[Tensor, "replicate patient"]
+    group: Int[Tensor, "replicate patient"]
+    stratum: Int[Tensor, "replicate patient"] | None = None
+    n_strata: int = 1
+    covariates: Float[Tensor, "replicate patient covariate"] | None = None
+
+
+# Why an analysis failed in a replicate. 0 is success; a failed analysis never rejects.
+FAILURES = {0: "", 1: "no events in the analysis", 2: "no patients in an arm", 3: "no variance", 4: "singular design", 5: "did not converge", 6: "no events in an arm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What a method says about test against reference, one number per replicate.
+
+    `statistic` is positive when it favours the test arm; it is a z, or a t where `df` is given. `estimate` and
+    `std_error` are on the scale of inference (log for ratios), None where the method estimates nothing; they are test
+    minus reference, whatever direction is good. `failure` is a key of FAILURES; the other fields are then NaN.
+    `ci_low` and `ci_high` only where the interval is not estimate -/+ quantile x std_error.
+    """
+
+    statistic: Float[Tensor, "replicate"]
+    n: Int[Tensor, "replicate"]
+    failure: Int[Tensor, "replicate"]
+    n_events: Int[Tensor, "replicate"] | None = None
+    df: Float[Tensor, "replicate"] | None = None
+    estimate: Float[Tensor, "replicate"] | None = None
+    std_error: Float[Tensor, "replicate"] | None = None
+    ci_low: Float[Tensor, "replicate"] | None = None
+    ci_high: Float[Tensor, "replicate"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRecord:
+    """One analysis (one test arm against its reference) over the looks of a block of trials.
+
+    Columns of looks at which the analysis is not made, and looks the trial did not reach, are NaN (floats), False
+    (decisions) or 0 (counts). `z` is the statistic on the normal scale; `efficacy_z` and `futility_z` the bounds it met
+    (NaN: none). `reject` is a crossing of the efficacy bound, `reject_wrong_direction` of its mirror image in a
+    two-sided test, `futile` of the futility bound. `ignoring_futility` is whether efficacy would have been declared at or
+    before this look had no futility rule existed (decided also in trials that futility stopped).
+    """
+
+    z: Float[Tensor, "replicate look"]
+    estimate: Float[Tensor, "replicate look"] | None
+    std_error: Float[Tensor, "replicate look"] | None
+    df: Float[Tensor, "replicate look"] | None
+    n: Int[Tensor, "replicate look"]
+    n_events: Int[Tensor, "replicate look"] | None
+    efficacy_z: Float[Tensor, "replicate look"]
+    futility_z: Float[Tensor, "replicate look"]
+    reject: Bool[Tensor, "replicate look"]
+    reject_wrong_direction: Bool[Tensor, "replicate look"]
+    futile: Bool[Tensor, "replicate look"]
+    ignoring_futility: Bool[Tensor, "replicate"] | None
+    failure: Int[Tensor, "replicate look"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One block of simulated trials of one cell.
+
+    Looks are in calendar order, 1..K along the look axis; `stop_look` counts from 1. `reached` is true up to and including
+    the look where the trial stopped. `cut_time` and `n_enrolled` are NaN and 0 at looks not reached. `n_events` has one
+    entry per time-to-event endpoint (events of all arms in the cut).
+    """
+
+    block: Block
+    looks: tuple[str, ...]
+    cut_time: Float[Tensor, "replicate look"]
+    n_enrolled: Int[Tensor, "replicate look"]
+    reached: Bool[Tensor, "replicate look"]
+    stop_look: Int[Tensor, "replicate"]
+    target_not_reached: Bool[Tensor, "replicate"]
+    n_events: Mapping[str, Int[Tensor, "replicate look"]]
+    n_per_arm: Mapping[str, Int[Tensor, "replicate"]]
+    analyses: Mapping[str, AnalysisRecord]

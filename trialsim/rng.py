@@ -1,0 +1,108 @@
+"""Addressed random numbers: every draw is a pure function of (seed, purpose, replicate, patient, index).
+
+Philox4x64-10 (Salmon et al. 2011, doi 10.1145/2063384.2063405) as NumPy implements it. The key is 128 bits of
+BLAKE2b(seed/purpose). For replicate r, index k, patient i and second index j the number is number `i mod 64` of the
+run of Philox blocks that starts at counter (16 r, i // 64, k, j). So one contiguous fill serves a lane of 64 patients
+for any range of replicates, and no number depends on block size, enrolment, design, visits or looks.
+
+Purposes: `accrual`, `allocation`, `allocation/size`, `covariate/<id>`, `outcome/<id>`, `dropout`, `intercurrent/<id>`.
+The scenario is not in the key: scenarios share their noise.
+
+Uniforms are max((x >> 11) 2^-53, 2^-54), open at both ends. Other laws follow by inverse CDF, one number each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LANE = 64
+SMALLEST = 2.0**-54
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The replicates first, first + 1, …, first + size - 1 of a cell: the unit of work."""
+
+    first: int
+    size: int
+
+
+def philox_key(seed: int, purpose: str) -> tuple[int, int]:
+    """The two 64-bit words of the key: BLAKE2b of "seed/purpose", little-endian."""
+    digest = blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+class Stream:
+    """All random numbers of one purpose under one seed.
+
+    Draws return `[replicate, patient]` float64 tensors for the replicates of a block and patients 0..n-1.
+    `index` (k) separates steps, attempts or strata; `second` (j) imputations or posterior draws.
+    """
+
+    def __init__(self, seed: int, purpose: str):
+        self.seed, self.purpose = seed, purpose
+        self._bits = np.random.Philox(key=np.array(philox_key(seed, purpose), dtype=np.uint64))
+        self._generator = np.random.Generator(self._bits)
+        self._state = self._bits.state
+        self._state["buffer_pos"] = 4
+
+    def _fill(self, lane: np.ndarray, first: int, patient_lane: int, index: int, second: int) -> None:
+        # NumPy increments the counter before it generates, so the state holds the counter minus one.
+        counter = (16 * first + (patient_lane << 64) + (index << 128) + (second << 192) - 1) % (1 << 256)
+        words = self._state["state"]["counter"]
+        for word in range(4):
+            words[word] = (counter >> (64 * word)) & 0xFFFFFFFFFFFFFFFF
+        self._bits.state = self._state
+        self._generator.random(out=lane)
+
+    def _draw(self, block: Block, n: int, index: int, second: int, transform: str) -> Float[Tensor, "replicate patient"]:
+        out = np.empty((block.size, n))
+        lane = np.empty((block.size, LANE))
+        lane_tensor = torch.from_numpy(lane)
+        for start in range(0, n, LANE):
+            width = min(LANE, n - start)
+            self._fill(lane, block.first, start // LANE, index, second)
+            target = out[:, start : start + width]
+            if transform == "uniform":
+                np.maximum(lane[:, :width], SMALLEST, out=target)
+                continue
+            np.maximum(lane, SMALLEST, out=lane)
+            if transform == "exponential":
+                torch.log(lane_tensor, out=lane_tensor)
+                np.negative(lane[:, :width], out=target)
+            else:
+                torch.special.ndtri(lane_tensor, out=lane_tensor)
+                target[...] = lane[:, :width]
+        return torch.from_numpy(out)
+
+    def uniform(self, block: Block, n: int, *, index: int = 0, second: int = 0) -> Float[Tensor, "replicate patient"]:
+        """Uniforms on the open unit interval."""
+        return self._draw(block, n, index, second, "uniform")
+
+    def exponential(self, block: Block, n: int, *, index: int = 0, second: int = 0) -> Float[Tensor, "replicate patient"]:
+        """Unit exponentials, -log(u): small uniforms are long times."""
+        return self._draw(block, n, index, second, "exponential")
+
+    def normal(self, block: Block, n: int, *, index: int = 0, second: int = 0) -> Float[Tensor, "replicate patient"]:
+        """Standard normals, the inverse CDF of the uniforms."""
+        return self._draw(block, n, index, second, "normal")
+
+
+class Streams:
+    """The streams of one seed by purpose: `streams("outcome/death").exponential(block, n)`."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self._streams: dict[str, Stream] = {}
+
+    def __call__(self, purpose: str) -> Stream:
+        if purpose not in self._streams:
+            self._streams[purpose] = Stream(self.seed, purpose)
+        return self._streams[purpose]
