@@ -1,0 +1,117 @@
+"""Randomisation: who gets which arm, by address.
+
+Allocation follows patient (arrival) order. Every number of the stream `allocation` is addressed by k = stratum and
+i = position within the stratum:
+
+- `simple`: inverse CDF of the ratio over the arms in protocol order.
+- `permuted_block`: the numbers of a block are ranked (ties: the earlier first); ranks go to the arms in protocol order in
+  proportion to the ratio; the last block is cut at n.
+- `stratified_block`: permuted blocks within each crossed level of `stratify_by`.
+- A list of block sizes: each block's size is drawn with equal probability from the stream `allocation/size`, addressed by
+  k = stratum and i = number of the block.
+
+Source: Rosenberger & Lachin 2016, ch. 3 (doi 10.1002/9781118742112).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from trialsim.parts import Part
+from trialsim.rng import Block, Streams
+
+
+class Randomization(Part):
+    """How patients are allocated to arms."""
+
+    ratio: dict[str, int] | None = Field(default=None, description="Allocation ratio, a positive whole number for every arm; default: equal.")
+    method: Literal["simple", "permuted_block", "stratified_block", "minimization", "response_adaptive"] = Field(
+        default="permuted_block", description="The allocation rule."
+    )
+    block_size: int | list[int] | None = Field(
+        default=None, description="Patients per block, a multiple of the sum of the ratio; a list is drawn from at random; default: twice the sum."
+    )
+    stratify_by: list[str] | None = Field(default=None, description="Covariates whose crossed levels are the strata.")
+    response_adaptive: dict[str, Any] | None = Field(default=None, description="Rule of response-adaptive allocation.")
+
+    def unsupported(self) -> Any:
+        if self.method in ("minimization", "response_adaptive"):
+            yield f"randomization by {self.method}"
+
+    def allocate(
+        self, streams: Streams, block: Block, n: int, *, arms: tuple[str, ...], stratum: Int[Tensor, "replicate patient"] | None = None, n_strata: int = 1
+    ) -> Int[Tensor, "replicate patient"]:
+        """The arm of every patient (int8 index into `arms`). `stratum` is needed by `stratified_block` only."""
+        ratio = [self.ratio[arm] for arm in arms] if self.ratio else [1] * len(arms)
+        stream = streams("allocation")
+        if self.method == "simple":
+            edges = torch.tensor(np.cumsum(ratio)[:-1] / sum(ratio), dtype=torch.float64)
+            return torch.bucketize(stream.uniform(block, n), edges, right=True).to(torch.int8)
+        sizes = self.block_size if isinstance(self.block_size, list) else [self.block_size or 2 * sum(ratio)]
+        if self.method == "permuted_block" or stratum is None:
+            return self._blocks(streams, block, n, 0, ratio, sizes)
+        arm = torch.empty((block.size, n), dtype=torch.int8)
+        for level in range(n_strata):
+            member = stratum == level
+            allocated = self._blocks(streams, block, n, level, ratio, sizes)
+            position = (member.cumsum(-1) - 1).clamp_(min=0)
+            arm = torch.where(member, allocated.gather(-1, position), arm)
+        return arm
+
+    @staticmethod
+    def _blocks(streams: Streams, block: Block, n: int, level: int, ratio: list[int], sizes: list[int]) -> Int[Tensor, "replicate position"]:
+        stream = streams("allocation")
+        if len(sizes) == 1:
+            size = sizes[0]
+            n_blocks = -(-n // size)
+            numbers = stream.uniform(block, n_blocks * size, index=level).numpy().reshape(block.size, n_blocks, size)
+            return torch.from_numpy(_arms_of_block(numbers, ratio)).reshape(block.size, -1)[:, :n]
+        return _varying_blocks(streams, block, n, level, ratio, sizes)
+
+
+def _arms_of_block(numbers: Float[np.ndarray, "replicate block position"], ratio: list[int]) -> Int[np.ndarray, "replicate block position"]:
+    """Rank the numbers of each block; ranks go to arms in order, in proportion to the ratio."""
+    size = numbers.shape[-1]
+    share = size // sum(ratio)
+    if size <= 8:
+        rank = np.zeros(numbers.shape, dtype=np.int8)
+        for later in range(1, size):
+            for earlier in range(later):
+                first = numbers[..., earlier] <= numbers[..., later]
+                rank[..., later] += first
+                rank[..., earlier] += ~first
+    else:
+        order = np.argsort(numbers, axis=-1, kind="stable")
+        rank = np.empty(numbers.shape, dtype=np.int16)
+        np.put_along_axis(rank, order, np.arange(size, dtype=np.int16), axis=-1)
+    if len(ratio) == 2:
+        return (rank >= ratio[0] * share).view(np.int8)
+    arm_of_rank = np.repeat(np.arange(len(ratio), dtype=np.int8), np.array(ratio) * share)
+    return arm_of_rank[rank]
+
+
+def _varying_blocks(streams: Streams, block: Block, n: int, level: int, ratio: list[int], sizes: list[int]) -> Int[Tensor, "replicate position"]:
+    """Blocks of sizes drawn at random. The k-th position of the stream belongs to the k-th allocated patient of the stratum."""
+    n_blocks = -(-n // min(sizes))
+    drawn = streams("allocation/size").uniform(block, n_blocks, index=level).numpy()
+    size = np.array(sizes)[np.minimum((drawn * len(sizes)).astype(np.int64), len(sizes) - 1)]
+    ends = size.cumsum(-1)
+    total = int(ends.max())
+    numbers = streams("allocation").uniform(block, total, index=level).numpy()
+    position = np.arange(total)
+    block_of = np.minimum((position[None, :, None] >= ends[:, None, :]).sum(-1), n_blocks - 1)
+    order = np.lexsort((numbers, block_of), axis=-1)
+    start = np.take_along_axis(ends - size, block_of, axis=-1)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(position, order.shape), axis=-1)
+    rank_in_block = rank - start
+    share = np.take_along_axis(size, block_of, axis=-1) // sum(ratio)
+    edges = np.cumsum(ratio)
+    arm = (rank_in_block[..., None] >= share[..., None] * edges).sum(-1)
+    return torch.from_numpy(np.minimum(arm, len(ratio) - 1).astype(np.int8))[:, :n]
