@@ -1,0 +1,134 @@
+"""What every analysis of a protocol has in common, whatever its method.
+
+A method is a frozen part that extends `Analysis` with its options and, where the engine can run it, the kernel
+`estimate(data, favours=…) -> Estimates`, batched over replicates. Monitoring (looks, information, efficacy, futility)
+is not here: it belongs to conduct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from trialsim.analysis.imputation import Imputation
+from trialsim.analysis.multiplicity import Multiplicity
+from trialsim.parts import Part
+from trialsim.records import Estimates, EventData, ValueData
+from trialsim.units import Probability, Share
+
+EndpointType = Literal["time_to_event", "continuous", "binary", "count", "ordinal", "composite"]
+
+
+def _one_or_many(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+"""One name, or a list of names."""
+
+
+class Treatment(Part):
+    """Which arm is tested against which: `{test: experimental, reference: control}`."""
+
+    test: str | tuple[str, ...] = Field(description="The arm under test, or a list of arms, each compared with the reference.")
+    reference: str = Field(description="The arm it is compared with.")
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The arms under test, always as a tuple."""
+        return (self.test,) if isinstance(self.test, str) else self.test
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if not self.tests:
+            raise ValueError("treatment.test names no arm")
+        if len(set(self.tests)) < len(self.tests):
+            raise ValueError("treatment.test names an arm twice")
+        if self.reference in self.tests:
+            raise ValueError(f'arm "{self.reference}" is both test and reference')
+        return self
+
+    def unsupported(self) -> Iterator[str]:
+        if len(self.tests) > 1:
+            yield "an analysis with several test arms"
+
+
+class Analysis(Part):
+    """An entry of `analyses`: the question, its error rate, and (in a subclass) the method that answers it.
+
+    `alpha` is the total over `sides`; left out, it is 0.025 per side. `type: non_inferiority` and `equivalence` need a
+    `margin`, a positive allowed loss (differences) or a ratio (ratios).
+    """
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ()
+    """The endpoints the method can analyse."""
+    scale: ClassVar[str | None] = None
+    """The natural scale of the estimate: hazard_ratio, difference, …"""
+    std_error_scale: ClassVar[str | None] = None
+    """The scale of inference: log_hazard_ratio, difference, …"""
+    takes_covariates: ClassVar[bool] = False
+    takes_strata: ClassVar[bool] = False
+    needs_endpoint: ClassVar[bool] = True
+
+    estimand: str | None = Field(default=None, description="The estimand this analysis answers. Or give `endpoint` and `treatment`.")
+    endpoint: str | None = Field(default=None, description="The endpoint analysed, where no estimand is named.")
+    treatment: Treatment | None = Field(default=None, description="Test and reference arm, where no estimand is named.")
+    alpha: Annotated[Probability, Field(gt=0, lt=1)] = Field(default=0.05, description="Type I error allowed, total over `sides`. Left out: 0.025 per side.")
+    sides: Literal[1, 2] = Field(default=2, description="1: only a benefit of the test arm counts. 2: either direction.")
+    type: Literal["superiority", "non_inferiority", "equivalence"] = Field(default="superiority", description="What is to be shown.")
+    margin: Annotated[Share, Field(gt=0)] | None = Field(default=None, description="The allowed loss (differences) or ratio of non-inferiority or equivalence.")
+    covariates: Names = Field(default=(), description="Baseline covariates the analysis adjusts for; `twin_prognosis` is the cohort model's prediction.")
+    stratify_by: Names = Field(default=(), description="Covariates whose crossed levels are strata of the analysis.")
+    multiplicity: Multiplicity = Field(default="none", description="How the comparisons of several test arms share alpha.")
+    imputation: Imputation | None = Field(default=None, description="How missing values are imputed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alpha_per_side(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "alpha" not in given and given.get("sides") == 1:
+            return {**given, "alpha": 0.025}
+        return given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        name = getattr(self, "method", type(self).__name__)
+        if self.estimand is not None and (self.endpoint is not None or self.treatment is not None):
+            raise ValueError("give either estimand, or endpoint and treatment, not both")
+        if self.estimand is None and (self.treatment is None or (self.endpoint is None and self.needs_endpoint)):
+            raise ValueError("give an estimand, or endpoint and treatment")
+        if self.type != "superiority" and self.margin is None:
+            raise ValueError(f"type: {self.type} needs a margin")
+        if self.type == "superiority" and self.margin is not None:
+            raise ValueError("a margin needs type: non_inferiority or equivalence")
+        if self.covariates and not self.takes_covariates:
+            raise ValueError(f"method {name} takes no covariates")
+        if self.stratify_by and not self.takes_strata:
+            raise ValueError(f"method {name} takes no stratify_by" + ("; name them in covariates" if self.takes_covariates else ""))
+        for field in ("covariates", "stratify_by"):
+            names = getattr(self, field)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field} names a covariate twice")
+        return self
+
+    @property
+    def alpha_one_sided(self) -> float:
+        """Alpha of the direction that favours the test arm: alpha / sides."""
+        return self.alpha / self.sides
+
+    def unsupported(self) -> Iterator[str]:
+        yield from super().unsupported()
+        if self.type != "superiority":
+            yield f"type: {self.type}"
+        if self.multiplicity != "none":
+            yield f"multiplicity: {self.multiplicity if isinstance(self.multiplicity, str) else 'graph'} inside an analysis"
+
+    def estimate(self, data: EventData | ValueData, *, favours: int) -> Estimates:
+        """Test against reference in every replicate.
+
+        `favours` is +1 when a larger estimate favours the test arm and -1 when a smaller one does; it signs `statistic`
+        only. Replicates that cannot be analysed carry a code of `records.FAILURES` and NaN elsewhere; nothing is raised.
+        The numbers of a replicate do not depend, to the last bit, on the other replicates of the block.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no kernel")

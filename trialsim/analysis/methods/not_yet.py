@@ -1,0 +1,276 @@
+"""Methods the language has and the engine cannot run yet: their options, so that a protocol validates and `run` refuses.
+
+A method leaves this file for one of its own when it gets its kernel.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trialsim.analysis.analysis import Analysis, EndpointType
+from trialsim.parts import Part
+from trialsim.units import Number, PositiveNumber, PositiveTime, Probability, Quantity
+
+Transform = Literal["log_log", "log", "plain"]
+
+
+class PlannedMethod(Analysis):
+    """A method without a kernel."""
+
+    supported: ClassVar[bool] = False
+
+
+class _EventMethod(PlannedMethod):
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
+
+
+class MaxCombo(_EventMethod):
+    """The largest of several weighted log-rank statistics."""
+
+    takes_strata: ClassVar[bool] = True
+    method: Literal["maxcombo"] = Field(description="Maximum of weighted log-rank tests.")
+    weights: tuple[tuple[Number, Number], ...] = Field(
+        default=((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0)), description="Fleming-Harrington (rho, gamma) of each test."
+    )
+
+
+class Rmst(_EventMethod):
+    """Difference in restricted mean survival time."""
+
+    method: Literal["rmst"] = Field(description="Restricted mean survival time.")
+    tau: PositiveTime | None = Field(default=None, description="The restriction time; left out, the smaller of the arms' longest follow-up times.")
+
+
+class Milestone(_EventMethod):
+    """Difference in survival at a time."""
+
+    method: Literal["milestone"] = Field(description="Survival at a milestone.")
+    at: PositiveTime = Field(description="The milestone.")
+    transform: Transform = Field(default="log_log", description="Scale of the interval.")
+
+
+class MedianSurvival(_EventMethod):
+    """Difference in median survival."""
+
+    method: Literal["median_survival"] = Field(description="Median survival.")
+    at: PositiveTime | None = Field(default=None, description="Where the density is estimated, if not at the median.")
+    transform: Transform = Field(default="log_log", description="Scale of the interval.")
+
+
+class AverageHazardRatio(_EventMethod):
+    """Average hazard ratio up to a time."""
+
+    method: Literal["average_hazard_ratio"] = Field(description="Average hazard ratio.")
+    tau: PositiveTime | None = Field(default=None, description="Up to which time.")
+
+
+class AalenJohansen(_EventMethod):
+    """Cumulative incidence of one cause at a time."""
+
+    method: Literal["aalen_johansen"] = Field(description="Cumulative incidence.")
+    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
+    at: PositiveTime | None = Field(default=None, description="At which time.")
+
+
+class Gray(_EventMethod):
+    """Gray's test of equal cumulative incidence."""
+
+    takes_strata: ClassVar[bool] = True
+    method: Literal["gray"] = Field(description="Gray's test.")
+    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
+    at: PositiveTime | None = Field(default=None, description="At which time.")
+
+
+class FineGray(_EventMethod):
+    """Subdistribution hazards regression."""
+
+    takes_covariates: ClassVar[bool] = True
+    method: Literal["fine_gray"] = Field(description="Fine-Gray regression.")
+    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
+    at: PositiveTime | None = Field(default=None, description="At which time.")
+
+
+class Lwyy(PlannedMethod):
+    """Rate ratio of recurrent events with a robust variance (Lin, Wei, Yang, Ying 2000)."""
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "count")
+    takes_covariates: ClassVar[bool] = True
+    takes_strata: ClassVar[bool] = True
+    method: Literal["lwyy"] = Field(description="Recurrent events, robust.")
+    id: str | None = Field(default=None, description="The column that names the patient in data.")
+
+
+class Wilcoxon(PlannedMethod):
+    """Rank-sum test."""
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous", "ordinal", "count")
+    method: Literal["wilcoxon"] = Field(description="Wilcoxon-Mann-Whitney test.")
+    correct: bool = Field(default=True, description="Continuity correction.")
+
+
+class _RepeatedMeasures(PlannedMethod):
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous",)
+    takes_covariates: ClassVar[bool] = True
+    covariance: Literal[
+        "unstructured", "ar1", "compound_symmetry", "toeplitz", "heterogeneous_ar1", "heterogeneous_compound_symmetry", "heterogeneous_toeplitz"
+    ] = Field(default="unstructured", description="Covariance of a patient's visits.")
+    df: Literal["satterthwaite", "kenward_roger", "residual"] = Field(default="satterthwaite", description="Degrees of freedom of the contrast.")
+    at: str | None = Field(default=None, description="The visit of the contrast; left out, the estimand's.")
+
+
+class Mmrm(_RepeatedMeasures):
+    """Mixed model for repeated measures."""
+
+    method: Literal["mmrm"] = Field(description="Mixed model for repeated measures.")
+
+
+class Clda(_RepeatedMeasures):
+    """Constrained longitudinal data analysis: equal means at baseline."""
+
+    method: Literal["clda"] = Field(description="Constrained longitudinal data analysis.")
+
+
+class _BinaryMethod(PlannedMethod):
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("binary",)
+
+
+class Proportions(_BinaryMethod):
+    """Comparison of two proportions."""
+
+    method: Literal["proportions"] = Field(description="Two proportions.")
+    measure: Literal["difference", "ratio", "odds_ratio"] = Field(default="difference", description="What is estimated.")
+    test: Literal["pooled", "unpooled", "miettinen_nurminen", "farrington_manning"] = Field(default="pooled", description="Which variance the test uses.")
+    interval: Literal["wald", "wilson", "clopper_pearson"] = Field(default="wald", description="Which interval.")
+
+    @model_validator(mode="after")
+    def _margin_needs_restricted_variance(self) -> Self:
+        if self.margin is not None and self.test == "pooled":
+            raise ValueError("test: pooled cannot be used with a margin; use farrington_manning")
+        return self
+
+
+class Fisher(_BinaryMethod):
+    """Fisher's exact test."""
+
+    method: Literal["fisher"] = Field(description="Fisher's exact test.")
+
+
+class Cmh(_BinaryMethod):
+    """Cochran-Mantel-Haenszel test over strata."""
+
+    takes_strata: ClassVar[bool] = True
+    method: Literal["cmh"] = Field(description="Cochran-Mantel-Haenszel test.")
+
+
+class Logistic(_BinaryMethod):
+    """Logistic regression, conditional or marginal by g-computation."""
+
+    takes_covariates: ClassVar[bool] = True
+    method: Literal["logistic"] = Field(description="Logistic regression.")
+    marginal: bool = Field(default=False, description="Marginal effect by g-computation.")
+
+
+class ProportionalOdds(PlannedMethod):
+    """Proportional-odds regression of an ordinal endpoint."""
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("ordinal",)
+    takes_covariates: ClassVar[bool] = True
+    method: Literal["proportional_odds"] = Field(description="Proportional odds.")
+    marginal: bool = Field(default=False, description="Marginal effect by g-computation.")
+
+
+class _CountMethod(PlannedMethod):
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("count",)
+    takes_covariates: ClassVar[bool] = True
+    exposure: str | None = Field(default=None, description="The column of time at risk; left out, follow-up time.")
+
+
+class Poisson(_CountMethod):
+    """Poisson regression of a count."""
+
+    method: Literal["poisson"] = Field(description="Poisson regression.")
+
+
+class NegativeBinomial(_CountMethod):
+    """Negative-binomial regression of a count."""
+
+    method: Literal["negative_binomial"] = Field(description="Negative-binomial regression.")
+
+
+class Gee(PlannedMethod):
+    """Generalised estimating equations."""
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous", "binary", "count")
+    takes_covariates: ClassVar[bool] = True
+    method: Literal["gee"] = Field(description="Generalised estimating equations.")
+    family: Literal["gaussian", "binomial", "poisson"] = Field(default="gaussian", description="Distribution family.")
+    correlation: Literal["independence", "exchangeable", "ar1", "unstructured"] = Field(
+        default="independence", description="Working correlation of a patient's visits."
+    )
+    exposure: str | None = Field(default=None, description="The column of time at risk.")
+
+
+class WinRatio(PlannedMethod):
+    """Win ratio, net benefit or win odds over a hierarchy of endpoints."""
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "continuous", "binary", "count", "ordinal", "composite")
+    takes_strata: ClassVar[bool] = True
+    needs_endpoint: ClassVar[bool] = False
+    method: Literal["win_ratio"] = Field(description="Pairwise comparison of patients.")
+    hierarchy: tuple[str, ...] = Field(min_length=1, description="Endpoints, the most important first.")
+    thresholds: dict[str, Quantity] | None = Field(default=None, description="Smallest difference that counts as a win, by endpoint.")
+    follow_up: Literal["own", "common"] = Field(default="own", description="Whether a pair is compared over each patient's own or their common follow-up.")
+    measure: Literal["win_ratio", "net_benefit", "win_odds"] = Field(default="win_ratio", description="What is estimated.")
+
+
+class Success(Part):
+    """Success when P(effect better than `margin` | data) reaches `posterior_probability`."""
+
+    posterior_probability: Probability = Field(description="The threshold.")
+    margin: Number = Field(default=0.0, description="Effect that must be exceeded, on the scale of inference.")
+
+
+class Equivalence(Part):
+    """Equivalence when P(|effect| < `difference` | data) reaches `posterior_probability`."""
+
+    posterior_probability: Probability = Field(description="The threshold.")
+    difference: PositiveNumber = Field(description="Effects smaller than this are equivalent.")
+
+
+class Bayesian(PlannedMethod):
+    """Conjugate Bayesian comparison of two arms."""
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "continuous", "binary")
+    method: Literal["bayesian"] = Field(description="Posterior of the effect.")
+    model: Literal["normal", "beta_binomial", "gamma_exponential", "log_hr"] = Field(default="normal", description="Conjugate model.")
+    prior: dict[str, Quantity] | None = Field(default=None, description="Parameters of the prior, by name.")
+    success: Success | None = Field(default=None, description="When the trial has succeeded.")
+    equivalence: Equivalence | None = Field(default=None, description="When the arms are equivalent.")
+
+
+NOT_YET: tuple[type[PlannedMethod], ...] = (
+    MaxCombo,
+    Rmst,
+    Milestone,
+    MedianSurvival,
+    AverageHazardRatio,
+    AalenJohansen,
+    Gray,
+    FineGray,
+    Lwyy,
+    Wilcoxon,
+    Mmrm,
+    Clda,
+    Proportions,
+    Fisher,
+    Cmh,
+    Logistic,
+    ProportionalOdds,
+    Poisson,
+    NegativeBinomial,
+    Gee,
+    WinRatio,
+    Bayesian,
+)
