@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -33,3 +33,31 @@ def kth_smallest(values: Float[Tensor, "replicate patient"], k: int) -> Float[Te
     if values.device.type == "cpu":
         return torch.from_numpy(np.partition(values.numpy(), k - 1, axis=-1)[..., k - 1].copy())
     return torch.kthvalue(values, k, dim=-1).values
+
+
+def sort_longest_first(
+    time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"], group: Int[Tensor, "replicate patient"]
+) -> tuple[Bool[Tensor, "replicate rank"], Int[Tensor, "replicate rank"], Bool[Tensor, "replicate"]]:
+    """Event and group in the order of falling time, and which rows hold tied events.
+
+    Negative times (patients not in the analysis, whose `event` must be false) come last. At equal times the censored come
+    first, so that the number at risk at an event is its rank, counted from 1; that fails only where events are tied, and
+    those rows are named. On a CPU the two bits ride in the low mantissa of the sort key: times that differ by less than
+    four units in the last place count as equal.
+    """
+    if time.device.type != "cpu":
+        order = torch.argsort(event.to(torch.int8), dim=-1, stable=True)
+        order = order.gather(-1, torch.argsort(time.gather(-1, order), dim=-1, descending=True, stable=True))
+        ordered, event, group = time.gather(-1, order), event.gather(-1, order), group.gather(-1, order)
+        tied = ((ordered[:, 1:] == ordered[:, :-1]) & event[:, 1:] & event[:, :-1]).any(-1)
+        return event, group, tied
+    key = np.negative(time.numpy())
+    bits = key.view(np.int64)
+    np.bitwise_and(bits, -4, out=bits)
+    np.bitwise_or(bits, ((event.numpy().view(np.int8) ^ 1) << 1) | group.numpy(), out=bits)
+    key.sort(axis=-1)
+    code = bits.view(np.int8)[:, ::8] & 3
+    happened = code < 2
+    near = np.subtract(bits[:, :-1], bits[:, 1:]).view(np.uint64) <= 1
+    tied = (near & happened[:, 1:] & happened[:, :-1]).any(-1) if near.any() else np.zeros(len(key), dtype=bool)
+    return torch.from_numpy(happened), torch.from_numpy(code & 1), torch.from_numpy(tied)

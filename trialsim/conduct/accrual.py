@@ -9,6 +9,8 @@ Source: inverse cumulative intensity, Çinlar 1975, ch. 4.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -43,7 +45,7 @@ class Accrual(Part):
         if rates[-1] <= 0:
             raise PydanticCustomError("accrual", "the last rate continues and must be positive")
         ends = [piece.until for piece in self.pieces()[:-1]]
-        if any(end is None for end in ends) or any(b <= a for a, b in zip(ends, ends[1:], strict=False) if a is not None and b is not None):
+        if any(end is None for end in ends) or any(b <= a for a, b in pairwise(ends) if a is not None and b is not None):
             raise PydanticCustomError("accrual", "every piece but the last needs an `until`, and they must increase")
         return self
 
