@@ -1,0 +1,1 @@
+"""Cohort models fitted to patient-level data with Pyro."""

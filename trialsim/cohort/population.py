@@ -1,0 +1,155 @@
+"""The section `population`: how many patients, who they are, and who may enter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from trialsim.cohort.correlation import Correlation
+from trialsim.cohort.eligibility import Criterion, check_criteria
+from trialsim.cohort.laws import AnyLaw
+from trialsim.cohort.model import CohortModel
+from trialsim.errors import did_you_mean
+from trialsim.parts import Part
+
+ArmValue = str | int | float
+
+
+class EventColumns(Part):
+    """The columns of a time-to-event outcome."""
+
+    time: str = Field(description="The column of the follow-up time since randomisation; its unit is in the card (days where the card gives none).")
+    event: str = Field(description="The column that is 1 where the event was observed and 0 where follow-up was censored.")
+
+
+class ValueColumns(Part):
+    """The columns of a continuous outcome, by visit."""
+
+    columns: dict[str, str] = Field(
+        min_length=1, description="Visit → column. The column of the visit `baseline` is a covariate.", examples=[{"baseline": "cd40", "w20": "cd420"}]
+    )
+
+
+def _shape_of_outcome(given: Any) -> str:
+    has_columns = "columns" in given if isinstance(given, dict) else isinstance(given, ValueColumns)
+    return "value" if has_columns else "event"
+
+
+OutcomeColumns = Annotated[Annotated[EventColumns, Tag("event")] | Annotated[ValueColumns, Tag("value")], Discriminator(_shape_of_outcome)]
+
+
+def _named(given: Any) -> Any:
+    return {str(key): value for key, value in given.items()} if isinstance(given, dict) else given
+
+
+class DataSource(Part):
+    """A cohort model to be fitted to patient-level data."""
+
+    data: str = Field(description="The data file (CSV or Parquet), relative to the protocol's folder.")
+    card: str | None = Field(default=None, description="The data's card (YAML): source, licence, purposes, columns. Without a card nothing is fitted.")
+    model: Literal["copula", "latent_class"] = Field(default="copula", description="The kind of model for the covariates.")
+    arm: str | None = Field(default=None, description="The column of the treatment arm; absent where the data have one arm and no effect is wanted.")
+    arms: Annotated[dict[str, ArmValue], BeforeValidator(_named)] = Field(
+        default_factory=dict, description="Arm of the protocol → its value in the arm column. Rows of other arms are not used."
+    )
+    outcomes: dict[str, OutcomeColumns] = Field(default_factory=dict, description="Outcome → its columns.")
+
+    def unsupported(self) -> Iterator[str]:
+        if self.model == "latent_class":
+            yield "population.source.model latent_class"
+
+    @model_validator(mode="after")
+    def _arms(self) -> Self:
+        if (self.arm is None) != (not self.arms):
+            raise PydanticCustomError("source", "arm (the column) and arms (each arm's value in it) go together")
+        if len(set(map(str, self.arms.values()))) < len(self.arms):
+            raise PydanticCustomError("source", "two arms have the same value in the data")
+        return self
+
+
+class FittedSource(Part):
+    """A cohort model fitted earlier."""
+
+    cohort: str = Field(description="The file of a fitted cohort model, relative to the protocol's folder.")
+
+
+def _kind_of_source(given: Any) -> str:
+    is_fitted = "cohort" in given if isinstance(given, dict) else isinstance(given, FittedSource)
+    return "fitted" if is_fitted else "data"
+
+
+Source = Annotated[Annotated[FittedSource, Tag("fitted")] | Annotated[DataSource, Tag("data")], Discriminator(_kind_of_source)]
+
+
+class Population(Part):
+    """Who is enrolled: declared covariates, or a cohort model by `source`, or neither; then eligibility."""
+
+    planned_enrollment: int = Field(ge=1, description="The number of patients to be randomised, after eligibility.", examples=[400])
+    covariates: dict[str, AnyLaw] = Field(default_factory=dict, description="Covariate → its law.")
+    source: Source | None = Field(default=None, description="A fitted cohort model, or the data to fit one to; instead of `covariates`.")
+    correlation: Correlation | None = Field(default=None, description="How declared covariates go together; absent: independent.")
+    eligibility: dict[str, Criterion] = Field(default_factory=dict, description="Criterion id → criterion; a patient must pass all.")
+    calibrate_to: dict[str, Any] | None = Field(default=None, description="Published targets to reweight the cohort to.")
+
+    def unsupported(self) -> Iterator[str]:
+        if self.calibrate_to is not None:
+            yield "population.calibrate_to"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        wrong: list[InitErrorDetails] = []
+
+        def add(message: str, *place: str | int) -> None:
+            wrong.append({"type": PydanticCustomError("population", "{message}", {"message": message}), "loc": place, "input": None})
+
+        if self.source is not None:
+            if self.covariates:
+                add("give covariates or source, not both", "source")
+            if self.correlation is not None:
+                add("correlation is between declared covariates; a cohort from a source has its own", "correlation")
+        else:
+            for index, (first, second, _) in enumerate(self.correlation.pairs if self.correlation else ()):
+                for place, name in enumerate((first, second)):
+                    if name not in self.covariates:
+                        add(f'"{name}" is not a covariate{did_you_mean(name, self.covariates)}', "correlation", "pairs", index, place)
+            for key, criterion in self.eligibility.items():
+                law = self.covariates.get(criterion.covariate)
+                if law is None:
+                    add(f'"{criterion.covariate}" is not a covariate{did_you_mean(criterion.covariate, self.covariates)}', "eligibility", key, "covariate")
+                else:
+                    for field, message in criterion.mismatches(levels=law.levels, dimension=law.dimension):
+                        add(message, "eligibility", key, field)
+            if self.correlation is not None and not wrong:
+                indefinite = self.correlation.indefinite(tuple(self.covariates))
+                if indefinite is not None:
+                    add(indefinite, "correlation", "pairs")
+        if wrong:
+            raise ValidationError.from_exception_data("Population", wrong)
+        return self
+
+    def cohort_model(self, directory: Path) -> CohortModel:
+        """The generator of this population; `directory` is the protocol's folder. Fits (or finds in the cache) a cohort from data.
+
+        Raises ProtocolError where eligibility names a covariate the source does not have, DataError where the data or
+        their card cannot be used, NotSupportedError for what the engine cannot do yet.
+        """
+        model = self._model(directory)
+        check_criteria(self.eligibility, model)
+        return model
+
+    def _model(self, directory: Path) -> CohortModel:
+        if self.source is None:
+            from trialsim.cohort.declared import DeclaredCohort
+
+            return DeclaredCohort(self.covariates, self.correlation)
+        if isinstance(self.source, FittedSource):
+            from trialsim.cohort.fitted import FittedCohort
+
+            return FittedCohort.load(directory / self.source.cohort)
+        from trialsim.cohort.fitted import fit_source
+
+        return fit_source(self.source, directory)
