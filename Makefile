@@ -1,0 +1,36 @@
+# make demo    set up and run the ACTG175 trial end to end
+# make test    set up and run the tests (under 10 minutes on two cores)
+# make lint    ruff, mypy, import contracts
+# make verify  slow statistical verification, in full
+# make bench   benchmarks (nothing is asserted)
+
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup demo test lint verify bench
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c requirements.lock -e ".[dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/trialsim run trials/actg175.yaml
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+verify: setup
+	$(BIN)/python -m pytest tests/verification -m slow
+
+bench: setup
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds

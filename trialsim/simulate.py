@@ -1,0 +1,167 @@
+"""One cell, one block of replicates: from patients to the record of their trials.
+
+    compile_trial(cell) -> Trial          everything that does not depend on the replicate
+    simulate(trial, block) -> TrialRecord  cohort → twins → conduct → analysis
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trialsim.analysis import Analysis
+from trialsim.cohort import CohortModel, draw_cohort
+from trialsim.conduct import Accrual, Look, Randomization
+from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp, follow, follow_to_visit
+from trialsim.conduct.stratification import crossed
+from trialsim.conduct.trial import Observables, PlannedAnalysis, conduct
+from trialsim.records import Block, Cohort, Enrolment, TrialRecord
+from trialsim.rng import Streams
+from trialsim.spec import Cell
+from trialsim.spec.planning import planned_analyses, planned_looks
+from trialsim.twins import TwinModel
+
+PROGNOSIS = "twin_prognosis"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A compiled endpoint: the outcomes it takes the first of, its visits (none for event times), its baseline visit."""
+
+    outcomes: tuple[str, ...]
+    visits: tuple[str, ...]
+    change_from: str | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cell, compiled: everything that does not depend on the replicate."""
+
+    design: str
+    scenario: str
+    seed: int
+    n: int
+    arms: tuple[str, ...]
+    ratio: tuple[float, ...]
+    accrual: Accrual
+    randomization: Randomization
+    cohort_model: CohortModel | None
+    eligibility: object
+    twins: TwinModel
+    visits: dict[str, float]
+    endpoints: dict[str, Endpoint]
+    looks: dict[str, Look]
+    analyses: dict[str, PlannedAnalysis]
+    primary_endpoint: str | None
+
+
+def compile_trial(cell: Cell, directory: Path) -> Trial:
+    """Compile a concrete cell; fits (or loads from the cache) the cohort model where the protocol has a source."""
+    protocol = cell.protocol
+    arms = tuple(protocol.arms)
+    visits = {name: visit.at for name, visit in protocol.visits.items()}
+    population = protocol.population
+    cohort_model = population.cohort_model(directory) if population.covariates or population.source else None
+    twins = TwinModel(protocol.truth, arms=arms, visits=visits, cohort=cohort_model)
+    endpoints = {
+        name: Endpoint(
+            outcomes=tuple(endpoint.outcomes or (endpoint.outcome,)),
+            visits=() if endpoint.type == "time_to_event" else tuple(endpoint.at),
+            change_from=endpoint.change_from,
+        )
+        for name, endpoint in protocol.endpoints.items()
+    }
+    looks = planned_looks(protocol)
+    analyses = planned_analyses(protocol, looks, ignore_futility=cell.role == "null_hypothesis")
+    monitored = [plan.endpoint for plan in analyses.values() if plan.looks]
+    ratio = protocol.randomization.ratio or dict.fromkeys(arms, 1)
+    return Trial(
+        design=cell.design,
+        scenario=cell.scenario,
+        seed=protocol.simulation.seed,
+        n=population.planned_enrollment,
+        arms=arms,
+        ratio=tuple(float(ratio[arm]) for arm in arms),
+        accrual=protocol.accrual,
+        randomization=protocol.randomization,
+        cohort_model=cohort_model,
+        eligibility=population.eligibility,
+        twins=twins,
+        visits=visits,
+        endpoints=endpoints,
+        looks=looks,
+        analyses=analyses,
+        primary_endpoint=next((name for name in monitored if not endpoints[name].visits), None),
+    )
+
+
+def simulate(trial: Trial, block: Block) -> TrialRecord:
+    """Simulate the trials of a block. The numbers of a replicate do not depend on the block it is in."""
+    streams, n = _streams(trial.seed), trial.n
+    cohort = draw(trial, streams, block, n)
+    entry_time = trial.accrual.entry_times(streams, block, n)
+    stratum, n_strata = crossed(cohort, trial.randomization.stratify_by) if trial.randomization.method == "stratified_block" else (None, 1)
+    arm = trial.randomization.allocate(streams, block, n, arms=trial.arms, stratum=stratum, n_strata=n_strata)
+    enrolment = Enrolment(entry_time=entry_time, arm=arm, stratum=stratum, n_strata=n_strata)
+
+    dropout = trial.twins.dropout_time(streams=streams, block=block, n=n, cohort=cohort, arm=arm)
+    events: dict[str, EventFollowUp] = {}
+    values: dict[tuple[str, str], ValueFollowUp] = {}
+    for name, endpoint in trial.endpoints.items():
+        if endpoint.visits:
+            baseline = None if endpoint.change_from is None else _value(trial, endpoint.outcomes[0], endpoint.change_from, streams, block, cohort, arm)
+            for visit in endpoint.visits:
+                value = _value(trial, endpoint.outcomes[0], visit, streams, block, cohort, arm)
+                values[name, visit] = follow_to_visit(value if baseline is None else value - baseline, trial.visits[visit], dropout, entry_time)
+        else:
+            times = [trial.twins.event_time(outcome, streams=streams, block=block, n=n, cohort=cohort, arm=arm) for outcome in endpoint.outcomes]
+            first = times[0]
+            for other in times[1:]:
+                first = torch.minimum(first, other)
+            events[name] = follow(first, dropout, entry_time)
+
+    observables = Observables(
+        enrolment=enrolment,
+        events=events,
+        values=values,
+        covariates={name: _covariates(trial, plan, cohort) for name, plan in trial.analyses.items() if plan.method.covariates},
+        strata={name: crossed(cohort, plan.method.stratify_by) for name, plan in trial.analyses.items() if plan.method.stratify_by},
+    )
+    return conduct(block, observables, arms=trial.arms, looks=trial.looks, analyses=trial.analyses, primary_endpoint=trial.primary_endpoint)
+
+
+def draw(trial: Trial, streams: Streams, block: Block, n: int) -> Cohort:
+    """The eligible patients of a block; no columns where the protocol describes none."""
+    if trial.cohort_model is None:
+        return Cohort(columns={})
+    return draw_cohort(trial.cohort_model, trial.eligibility, streams, block, n)
+
+
+@lru_cache(maxsize=8)
+def _streams(seed: int) -> Streams:
+    return Streams(seed)
+
+
+def _value(trial: Trial, outcome: str, visit: str, streams: Streams, block: Block, cohort: Cohort, arm: Tensor) -> Float[Tensor, "replicate patient"]:
+    return trial.twins.value(outcome, visit, streams=streams, block=block, n=trial.n, cohort=cohort, arm=arm)
+
+
+def _covariates(trial: Trial, plan: PlannedAnalysis, cohort: Cohort) -> Float[Tensor, "replicate patient covariate"]:
+    """The numeric columns of an analysis's covariates: categories become indicators of all levels but the first."""
+    columns: list[Tensor] = []
+    for name in plan.method.covariates:
+        if name == PROGNOSIS:
+            columns.append(trial.twins.prognosis(trial.endpoints[plan.endpoint].outcomes[0], plan.visit, cohort))
+        elif len(cohort.levels.get(name, ())) > 2:
+            columns += [(cohort.columns[name] == level).to(torch.float64) for level in range(1, len(cohort.levels[name]))]
+        else:
+            columns.append(cohort.columns[name])
+    return torch.stack(columns, dim=-1)
+
+
+__all__ = ["PROGNOSIS", "Analysis", "Endpoint", "Trial", "compile_trial", "draw", "simulate"]

@@ -1,0 +1,124 @@
+"""From the words of a concrete protocol to what conduct runs: compiled looks and analyses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trialsim.analysis import Analysis
+from trialsim.conduct import Look, Monitoring, Trigger
+from trialsim.conduct.looks import AfterLastPatientInTrigger, AllTrigger, AnyTrigger, CompletersTrigger, EnrolledTrigger, EventsTrigger
+from trialsim.conduct.monitoring import MonitoringPlan
+from trialsim.conduct.trial import PlannedAnalysis
+from trialsim.errors import NotSupportedError, Problem, ProtocolError
+
+if TYPE_CHECKING:
+    from trialsim.spec.protocol import Protocol
+
+FINAL = "final"
+
+
+def planned_looks(protocol: Protocol) -> dict[str, Look]:
+    """The looks of the trial in calendar order.
+
+    Without any, a trial of single-valued endpoints is analysed once, when every planned patient has reached the last visit.
+    """
+    if protocol.looks:
+        return dict(protocol.looks)
+    if any(endpoint.type == "time_to_event" for endpoint in protocol.endpoints.values()):
+        raise ProtocolError(Problem("a time-to-event analysis needs interims or looks that say when the data are cut", path="interims"))
+    last = max(protocol.visits[visit].at for endpoint in protocol.endpoints.values() for visit in endpoint.at)
+    return {FINAL: Look(when=AfterLastPatientInTrigger.model_construct(after_last_patient_in=last))}
+
+
+def endpoint_of(protocol: Protocol, analysis: Analysis) -> tuple[str, str | None]:
+    """The endpoint of an analysis, and its visit where the endpoint is measured at visits."""
+    visit: str | None = None
+    if analysis.estimand is not None:
+        variable = protocol.estimands[analysis.estimand].variable
+        name, visit = (variable, None) if isinstance(variable, str) else (variable.endpoint, variable.at)
+    else:
+        assert analysis.endpoint is not None
+        name = analysis.endpoint
+    endpoint = protocol.endpoints[name]
+    if endpoint.type != "time_to_event" and visit is None:
+        visit = max(endpoint.at, key=lambda at: protocol.visits[at].at)
+    return name, visit
+
+
+def arms_of(protocol: Protocol, analysis: Analysis) -> tuple[tuple[str, ...], str]:
+    """The test arms and the reference arm of an analysis."""
+    treatment = analysis.treatment if analysis.estimand is None else protocol.estimands[analysis.estimand].treatment
+    assert treatment is not None
+    return ((treatment.test,) if isinstance(treatment.test, str) else tuple(treatment.test)), treatment.reference
+
+
+def favours_of(protocol: Protocol, endpoint: str) -> int:
+    """+1 when a larger estimate favours the test arm: events lower, values higher, unless `direction` says otherwise."""
+    declared = protocol.endpoints[endpoint]
+    direction = declared.direction or ("lower_is_better" if declared.type == "time_to_event" else "higher_is_better")
+    return 1 if direction == "higher_is_better" else -1
+
+
+def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_futility: bool) -> dict[str, PlannedAnalysis]:
+    """Every analysis as conduct needs it."""
+    arms = list(protocol.arms)
+    order = list(looks)
+    plans = {}
+    for name, analysis in protocol.analyses.items():
+        tests, reference = arms_of(protocol, analysis)
+        if len(tests) != 1:
+            raise NotSupportedError(f"analyses.{name}: an analysis with several test arms")
+        endpoint, visit = endpoint_of(protocol, analysis)
+        own = tuple(order.index(look) for look in analysis.looks or ())
+        monitoring = monitoring_plan(name, analysis, [looks[order[index]] for index in own], endpoint=endpoint, is_event=visit is None)
+        futility = monitoring.futility
+        plans[name] = PlannedAnalysis(
+            method=analysis,
+            endpoint=endpoint,
+            test=arms.index(tests[0]),
+            reference=arms.index(reference),
+            favours=favours_of(protocol, endpoint),
+            looks=own,
+            monitoring=monitoring,
+            visit=visit,
+            ignore_futility=ignore_futility and futility is not None and not futility.binding,
+        )
+    return plans
+
+
+def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoint: str, is_event: bool) -> MonitoringPlan:
+    """The bounds' arithmetic of one analysis: planned information at its looks, or spending by calendar."""
+    assert isinstance(analysis, Monitoring)
+    targets = [information_target(look.when, endpoint=endpoint, is_event=is_event) for look in looks]
+    planned = analysis.information.planned if analysis.information else (targets[-1] if targets else None)
+    by_calendar = any(target is None for target in targets)
+    if len(looks) <= 1:
+        targets, planned, by_calendar = [1.0], 1.0, False
+    elif planned is None or (by_calendar and analysis.information is None):
+        raise ProtocolError(
+            Problem("looks that are not triggered by the information of this analysis spend at observed / planned information; give information: {planned: …}", path=f"analyses.{name}")
+        )
+    return MonitoringPlan(
+        alpha=analysis.alpha,
+        sides=analysis.sides,
+        efficacy=analysis.efficacy,
+        futility=analysis.futility,
+        targets=tuple(float(target or 0.0) for target in targets),
+        planned=float(planned or 1.0),
+        by_calendar=by_calendar,
+    )
+
+
+def information_target(trigger: Trigger, *, endpoint: str, is_event: bool) -> float | None:
+    """The information at which the trigger fires, in the units of the analysis (events or patients); None: not known."""
+    if isinstance(trigger, EventsTrigger):
+        return float(trigger.events) if is_event and trigger.endpoint in (None, endpoint) else None
+    if isinstance(trigger, EnrolledTrigger):
+        return None if is_event else float(trigger.enrolled)
+    if isinstance(trigger, CompletersTrigger):
+        return None if is_event else float(trigger.completers)
+    if isinstance(trigger, AllTrigger | AnyTrigger):
+        parts = trigger.all if isinstance(trigger, AllTrigger) else trigger.any
+        return next((found for part in parts if (found := information_target(part, endpoint=endpoint, is_event=is_event)) is not None), None)
+    return None
