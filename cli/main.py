@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import typer
 
-app = typer.Typer(name="trialsim", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="In-silico clinical trials: a protocol in YAML becomes evidence.")
+app = typer.Typer(
+    name="trialsim",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="In-silico clinical trials: a protocol in YAML becomes evidence.",
+)
 
 
 @app.callback()

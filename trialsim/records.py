@@ -74,7 +74,15 @@ class ValueData:
 
 
 # Why an analysis failed in a replicate. 0 is success; a failed analysis never rejects.
-FAILURES = {0: "", 1: "no events in the analysis", 2: "no patients in an arm", 3: "no variance", 4: "singular design", 5: "did not converge", 6: "no events in an arm"}
+FAILURES = {
+    0: "",
+    1: "no events in the analysis",
+    2: "no patients in an arm",
+    3: "no variance",
+    4: "singular design",
+    5: "did not converge",
+    6: "no events in an arm",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,3 +61,15 @@ def sort_longest_first(
     near = np.subtract(bits[:, :-1], bits[:, 1:]).view(np.uint64) <= 1
     tied = (near & happened[:, 1:] & happened[:, :-1]).any(-1) if near.any() else np.zeros(len(key), dtype=bool)
     return torch.from_numpy(happened), torch.from_numpy(code & 1), torch.from_numpy(tied)
+
+
+def order_longest_first(time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"]) -> Int[Tensor, "replicate rank"]:
+    """The order of falling time, censored first at equal times, negative times last: `sort_longest_first` for `gather`."""
+    if time.device.type != "cpu":
+        order = torch.argsort(event.to(torch.int8), dim=-1, stable=True)
+        return order.gather(-1, torch.argsort(time.gather(-1, order), dim=-1, descending=True, stable=True))
+    key = np.negative(time.numpy())
+    bits = key.view(np.int64)
+    np.bitwise_and(bits, -4, out=bits)
+    np.bitwise_or(bits, (event.numpy().view(np.int8) ^ 1) << 1, out=bits)
+    return torch.from_numpy(np.argsort(key, axis=-1))

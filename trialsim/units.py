@@ -78,7 +78,9 @@ def parse_number(text: Any) -> float:
     """A bare number. A string with a unit is an error that says so."""
     if isinstance(text, str):
         value, unit = _split(text, "1.5")
-        raise PydanticCustomError("unit", "{given} should be a bare number, without a unit" if unit else "{given} should be a number, without quotes", {"given": f'"{text}"'})
+        raise PydanticCustomError(
+            "unit", "{given} should be a bare number, without a unit" if unit else "{given} should be a number, without quotes", {"given": f'"{text}"'}
+        )
     value, _ = _split(text, "1.5")
     return _finite(value, text)
 
@@ -95,7 +97,10 @@ class _Schema:
 
     def __get_pydantic_json_schema__(self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         inner = handler(core)
-        return {**{k: v for k, v in inner.items() if k in ("exclusiveMinimum", "minimum", "exclusiveMaximum", "maximum") and self.schema["type"] != "string"}, **self.schema}
+        return {
+            **{k: v for k, v in inner.items() if k in ("exclusiveMinimum", "minimum", "exclusiveMaximum", "maximum") and self.schema["type"] != "string"},
+            **self.schema,
+        }
 
 
 Time = Annotated[
@@ -116,7 +121,18 @@ Rate = Annotated[
 ]
 """A rate per day."""
 NonNegativeRate = Annotated[Rate, Field(ge=0)]
-Share = Annotated[float, BeforeValidator(parse_share), _Schema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"}], "type": ["number", "string"], "examples": [0.3, "30 %"], "description": "A share: a number or a percentage."})]
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    _Schema(
+        {
+            "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[0-9.eE+-]+\s*%\s*$"}],
+            "type": ["number", "string"],
+            "examples": [0.3, "30 %"],
+            "description": "A share: a number or a percentage.",
+        }
+    ),
+]
 """A number that may be written as a percentage."""
 Probability = Annotated[Share, Field(ge=0, le=1)]
 Number = Annotated[float, BeforeValidator(parse_number), _Schema(_json("number", [1.5], "A bare number."))]
