@@ -14,7 +14,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp
-from trialsim.conduct.looks import AfterLastPatientInTrigger, AllTrigger, AnyTrigger, CalendarTrigger, CompletersTrigger, EnrolledTrigger, EventsTrigger, Look, Trigger
+from trialsim.conduct.looks import (
+    AfterLastPatientInTrigger,
+    AllTrigger,
+    AnyTrigger,
+    CalendarTrigger,
+    CompletersTrigger,
+    EnrolledTrigger,
+    EventsTrigger,
+    Look,
+    Trigger,
+)
 from trialsim.tensors import kth_smallest
 
 

@@ -60,7 +60,10 @@ class ValueFollowUp:
 
 
 def follow_to_visit(
-    value: Float[Tensor, "replicate patient"], visit: float, dropout_time: Float[Tensor, "replicate patient"] | None, entry_time: Float[Tensor, "replicate_or_1 patient"]
+    value: Float[Tensor, "replicate patient"],
+    visit: float,
+    dropout_time: Float[Tensor, "replicate patient"] | None,
+    entry_time: Float[Tensor, "replicate_or_1 patient"],
 ) -> ValueFollowUp:
     """The value at `visit` days, seen unless the patient dropped out before."""
     calendar = (entry_time + visit).expand(value.shape)

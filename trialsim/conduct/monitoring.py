@@ -3,26 +3,31 @@
 Where every look is made at its planned information the bounds are solved once. Where it is not (calendar looks; a final
 look that comes early because the planned one cannot be reached) they are solved once per distinct history of information
 and kept. The last look of a trial spends all remaining alpha, whatever its information.
+
+Source: spending at observed information, Lan & DeMets 1983, doi 10.1093/biomet/70.3.659.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trialsim.design import Efficacy, Futility, bounds
+from trialsim.design import Bounds, Efficacy, Futility, HazardRatioAbove, SpendingLaw, bounds
+from trialsim.design.spending import UserSpending
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MonitoringPlan:
     """The looks of one analysis, compiled.
 
-    `targets` are the planned information at its looks (events or patients), or information fractions where no total is
-    known; `planned` is the total they are fractions of. `by_calendar`: spend at observed / planned information.
+    `targets` are the planned information at its looks (events or patients) and `planned` is the total they are fractions
+    of. `by_calendar`: spend at observed / planned information; `targets` then only count the looks. `test_share` is the
+    share of the compared patients that is randomised to the test arm.
     """
 
     alpha: float
@@ -32,43 +37,76 @@ class MonitoringPlan:
     targets: tuple[float, ...]
     planned: float
     by_calendar: bool = False
-    _solved: dict[tuple[tuple[float, ...], bool], tuple[float, float]] = field(default_factory=dict)
+    test_share: float = 0.5
+    _solved: dict[tuple[tuple[float, ...], bool], tuple[float, float]] = field(default_factory=dict, repr=False)
 
-    def at_last_of(self, information: Sequence[float], *, final: bool) -> tuple[float, float]:
-        """Efficacy and futility bound (NaN: none) at the last of these looks, given the information at all of them."""
-        key = (tuple(information), final)
-        if key not in self._solved:
-            fractions = [value / self.planned for value in information]
-            spending_time = [min(fraction, 1.0) for fraction in fractions]
-            if final:
-                spending_time[-1] = 1.0
-            solved = bounds(
-                efficacy=self.efficacy, futility=self.futility, alpha=self.alpha, sides=self.sides, information=fractions, spending_time=spending_time, final=final
-            )
-            self._solved[key] = (float(solved.efficacy_z[-1]), float(solved.futility_z[-1]))
-        return self._solved[key]
+    @cached_property
+    def at_plan(self) -> Bounds:
+        """The bounds if every look is made at its planned information."""
+        return self._bounds(self.targets, efficacy=self.efficacy)
 
     def at(
         self, look: int, history: Int[Tensor, "replicate look"], final: Bool[Tensor, "replicate"]
     ) -> tuple[Float[Tensor, "replicate"], Float[Tensor, "replicate"]]:
-        """Bounds at a look (from 0), given the information observed up to and including it, and whether it is the last."""
-        efficacy, futility = torch.full((len(final),), torch.nan, dtype=torch.float64), torch.full((len(final),), torch.nan, dtype=torch.float64)
-        last = look == len(self.targets) - 1
-        regular = torch.zeros_like(final) if self.by_calendar else (final == last)
-        if regular.any():
-            at_plan = self.at_last_of(self.targets[: look + 1], final=last)
-            efficacy[regular], futility[regular] = at_plan
-        for row in (~regular).nonzero()[:, 0].tolist():
-            if self.by_calendar:
-                information = tuple(float(value) for value in history[row])
-            else:
-                information = (*self.targets[:look], float(history[row, -1]))
-            efficacy[row], futility[row] = self.at_last_of(_increasing(information), final=bool(final[row]))
+        """Efficacy and futility bound (NaN: none) at a look (from 0), given the information observed at the looks up to
+        and including it, and whether it is the trial's last."""
+        efficacy = torch.full(final.shape, torch.nan, dtype=torch.float64)
+        futility = torch.full(final.shape, torch.nan, dtype=torch.float64)
+        as_planned = torch.zeros_like(final) if self.by_calendar else (final == (look == len(self.targets) - 1))
+        if as_planned.any():
+            efficacy[as_planned] = float(self.at_plan.efficacy_z[look])
+            futility[as_planned] = float(self.at_plan.futility_z[look])
+        for row in (~as_planned).nonzero()[:, 0].tolist():
+            last = bool(final[row])
+            information = tuple(float(value) for value in history[row]) if self.by_calendar else (*self.targets[:look], float(history[row, -1]))
+            efficacy[row], futility[row] = self._at_last_of(information, final=last)
         return efficacy, futility
+
+    def at_end_only(self) -> float:
+        """The efficacy bound of an analysis made once, at its full alpha."""
+        return float(self._bounds((1.0,), efficacy=None).efficacy_z[-1])
+
+    def _at_last_of(self, information: tuple[float, ...], *, final: bool) -> tuple[float, float]:
+        """The bounds at the last of these looks, made at this information."""
+        information = _increasing(information)
+        key = (information, final)
+        if key not in self._solved:
+            if final and not self.by_calendar:
+                # What was spent at the planned looks is spent; the rest goes to this one.
+                spent = [*self.at_plan.cumulative_alpha[: len(information) - 1].tolist(), self.alpha]
+                found = self._bounds(information, efficacy=UserSpending.model_construct(spending="user", values=tuple(spent)), drift=self.at_plan.drift)
+                self._solved[key] = float(found.efficacy_z[-1]), float("nan")
+            elif final:
+                self._solved[key] = float(self._bounds(information, efficacy=self.efficacy).efficacy_z[-1]), float("nan")
+            else:
+                ahead = max(self.planned, information[-1]) * (1.0 + 1e-9) + 1.0
+                found = self._bounds((*information, ahead), efficacy=self.efficacy)
+                self._solved[key] = float(found.efficacy_z[-2]), float(found.futility_z[-2])
+        return self._solved[key]
+
+    def _bounds(self, information: Sequence[float], *, efficacy: Efficacy | None, drift: float | None = None) -> Bounds:
+        fractions = [value / self.planned for value in information]
+        rule = self.futility
+        return bounds(
+            efficacy=efficacy,
+            futility=rule,
+            alpha=self.alpha,
+            sides=self.sides,
+            information=fractions,
+            spending_time=[min(fraction, 1.0) for fraction in fractions],
+            events=list(information) if isinstance(rule, HazardRatioAbove) else None,
+            test_share=self.test_share if isinstance(rule, HazardRatioAbove) else None,
+            drift=None if drift is None or drift != drift else drift,
+        )
+
+    @property
+    def can_follow_the_calendar(self) -> bool:
+        """Whether bounds exist at information that is not planned: spending functions only."""
+        return self.efficacy is None or (isinstance(self.efficacy, SpendingLaw) and not isinstance(self.efficacy, UserSpending))
 
 
 def _increasing(information: Sequence[float]) -> tuple[float, ...]:
-    """Looks without new information cannot spend: they are dropped from the history, save the last."""
+    """The history without looks that brought no new information: they could not spend."""
     kept: list[float] = []
     for value in information:
         if kept and value <= kept[-1]:

@@ -10,6 +10,7 @@ Not handled here: adaptations, several test arms in one analysis.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,13 +59,17 @@ class Observables:
 
 
 def conduct(
-    block: Block, observables: Observables, *, arms: tuple[str, ...], looks: Mapping[str, Look], analyses: Mapping[str, PlannedAnalysis], primary_endpoint: str | None
+    block: Block,
+    observables: Observables,
+    *,
+    arms: tuple[str, ...],
+    looks: Mapping[str, Look],
+    analyses: Mapping[str, PlannedAnalysis],
+    primary_endpoint: str | None,
 ) -> TrialRecord:
     """Run every trial of the block to its end."""
     enrolment = observables.enrolment
-    conditions = Conditions(
-        entry_time=enrolment.entry_time, events=observables.events, visits=visit_completion(observables.values), n_replicates=block.size
-    )
+    conditions = Conditions(entry_time=enrolment.entry_time, events=observables.events, visits=visit_completion(observables.values), n_replicates=block.size)
     cuts, reached_target = _all_cuts(looks, conditions, primary_endpoint)
     n_looks = len(looks)
     # The look at which a trial must end: the first whose target is out of reach, or the last.
@@ -190,11 +195,12 @@ class _Table:
         # A look that ends the trial has no futility rule left to obey: what is not rejected is over.
         futile = (z < futility) & ~final & ~reject & ~wrong
         rule = self.plan.monitoring.futility
-        if isinstance(rule, HazardRatioAbove) and own < len(rule.hazard_ratio_above):
+        limit = rule.hazard_ratio_above[own] if isinstance(rule, HazardRatioAbove) and own < len(rule.hazard_ratio_above) else None
+        if limit is not None:
+            # The Cox estimate lies above the limit exactly when the score there is positive.
             data = comparison.data(cuts[rows, look], rows)
             assert isinstance(data, EventData)
-            above = score_at_log_hr(data, torch.log(torch.tensor(rule.hazard_ratio_above[own], dtype=torch.float64)).item()) > 0
-            futile = above & ~final & ~reject & ~wrong
+            futile = (score_at_log_hr(data, math.log(limit)) > 0) & ~final & ~reject & ~wrong
         self.ever[rows] |= reject
         live = slice(0, n_live)
         was_open = ~self.closed[rows[live]]
@@ -211,7 +217,7 @@ class _Table:
     def decide_at_end(self, stop: Tensor, found: Estimates) -> None:
         """The one decision of an analysis without looks, entered at the look where each trial stopped."""
         z = normal_statistic(found)
-        bound = self.plan.monitoring.at_last_of((self.plan.monitoring.planned,), final=True)[0]
+        bound = self.plan.monitoring.at_end_only()
         rows = torch.arange(len(stop))
         self._write(stop, rows, found, z, torch.full_like(z, bound), torch.full_like(z, torch.nan))
         self.reject[rows, stop] = z >= bound
@@ -250,7 +256,15 @@ class _Table:
 
 
 def _record(
-    block: Block, observables: Observables, arms: Sequence[str], looks: tuple[str, ...], cuts: Tensor, reached_target: Tensor, stop: Tensor, at_end: Tensor, analyses: Mapping[str, AnalysisRecord]
+    block: Block,
+    observables: Observables,
+    arms: Sequence[str],
+    looks: tuple[str, ...],
+    cuts: Tensor,
+    reached_target: Tensor,
+    stop: Tensor,
+    at_end: Tensor,
+    analyses: Mapping[str, AnalysisRecord],
 ) -> TrialRecord:
     n_looks = len(looks)
     reached = torch.arange(n_looks) <= stop[:, None]

@@ -71,7 +71,9 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
             raise NotSupportedError(f"analyses.{name}: an analysis with several test arms")
         endpoint, visit = endpoint_of(protocol, analysis)
         own = tuple(order.index(look) for look in analysis.looks or ())
-        monitoring = monitoring_plan(name, analysis, [looks[order[index]] for index in own], endpoint=endpoint, is_event=visit is None)
+        ratio = protocol.randomization.ratio or dict.fromkeys(arms, 1)
+        share = ratio[tests[0]] / (ratio[tests[0]] + ratio[reference])
+        monitoring = monitoring_plan(name, analysis, [looks[order[index]] for index in own], endpoint=endpoint, is_event=visit is None, test_share=share)
         futility = monitoring.futility
         plans[name] = PlannedAnalysis(
             method=analysis,
@@ -87,7 +89,7 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
     return plans
 
 
-def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoint: str, is_event: bool) -> MonitoringPlan:
+def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoint: str, is_event: bool, test_share: float) -> MonitoringPlan:
     """The bounds' arithmetic of one analysis: planned information at its looks, or spending by calendar."""
     assert isinstance(analysis, Monitoring)
     targets = [information_target(look.when, endpoint=endpoint, is_event=is_event) for look in looks]
@@ -97,9 +99,12 @@ def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoin
         targets, planned, by_calendar = [1.0], 1.0, False
     elif planned is None or (by_calendar and analysis.information is None):
         raise ProtocolError(
-            Problem("looks that are not triggered by the information of this analysis spend at observed / planned information; give information: {planned: …}", path=f"analyses.{name}")
+            Problem(
+                "looks that are not triggered by the information of this analysis spend at observed / planned information; give information: {planned: …}",
+                path=f"analyses.{name}",
+            )
         )
-    return MonitoringPlan(
+    plan = MonitoringPlan(
         alpha=analysis.alpha,
         sides=analysis.sides,
         efficacy=analysis.efficacy,
@@ -107,7 +112,13 @@ def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoin
         targets=tuple(float(target or 0.0) for target in targets),
         planned=float(planned or 1.0),
         by_calendar=by_calendar,
+        test_share=test_share,
     )
+    if by_calendar and not plan.can_follow_the_calendar:
+        raise ProtocolError(
+            Problem("looks that are not triggered by the information of this analysis need a spending function", path=f"analyses.{name}.efficacy")
+        )
+    return plan
 
 
 def information_target(trigger: Trigger, *, endpoint: str, is_event: bool) -> float | None:
