@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from trialsim.analysis.analysis import Analysis, EndpointType
+from trialsim.analysis.arm_hazard_ratio import cox_arm_only
 from trialsim.parts import Part
 from trialsim.records import Estimates, EventData
 from trialsim.tensors import sort_last, sort_longest_first
@@ -96,8 +97,6 @@ class LogRank(Analysis):
             failure[failed & _an_arm_is_empty(data)] = 2
             failure[failed & (score.n_events == 0)] = 1
             z = torch.where(failed, torch.nan, z)
-        from trialsim.analysis.methods.cox import cox_arm_only
-
         hazard_ratio = cox_arm_only(data) if self.estimate_by == "cox" else None
         return Estimates(
             statistic=z,

@@ -1,0 +1,36 @@
+"""Why a replicate cannot be analysed, as codes of `records.FAILURES`; kernels never raise."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from trialsim.records import EventData
+
+NO_EVENTS, NO_PATIENTS, NO_VARIANCE, SINGULAR, DID_NOT_CONVERGE, NO_EVENTS_IN_AN_ARM = (torch.tensor(code, dtype=torch.int8) for code in range(1, 7))
+
+
+def event_failures(data: EventData) -> Int[Tensor, "replicate"]:
+    """0, or: an arm without patients, no event, an arm without events."""
+    there = data.time >= 0
+    test = there & (data.group == 1)
+    event = data.event & there
+    test_event = (event & test).sum(-1)
+    n_events = event.sum(-1)
+    n, n_test = there.sum(-1), test.sum(-1)
+    failure = torch.zeros(len(n), dtype=torch.int8, device=n.device)
+    failure = torch.where((test_event == 0) | (test_event == n_events), NO_EVENTS_IN_AN_ARM, failure)
+    failure = torch.where(n_events == 0, NO_EVENTS, failure)
+    return torch.where((n_test == 0) | (n_test == n), NO_PATIENTS, failure)
+
+
+def complete_cases(covariates: Float[Tensor, "replicate patient covariate"] | None) -> Bool[Tensor, "replicate patient"] | None:
+    """Patients without a missing covariate; None when there are no covariates."""
+    return None if covariates is None else ~torch.isnan(covariates).any(-1)
+
+
+def fail(failure: Int[Tensor, "replicate"], *numbers: Float[Tensor, "replicate"]) -> tuple[Float[Tensor, "replicate"], ...]:
+    """The numbers, NaN where the analysis failed."""
+    failed = failure != 0
+    return tuple(torch.where(failed, torch.nan, number) for number in numbers)
