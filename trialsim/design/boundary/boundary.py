@@ -15,11 +15,13 @@ from trialsim.design.choice import Rule
 class Boundary(Rule):
     """Critical values with one free constant, found so that the error probability is alpha, or with none.
 
-    `free` tells whether there is a constant to find.
+    `free` tells whether there is a constant to find, `free_everywhere` whether every look depends on it (else only the
+    final one does).
     """
 
     key = "boundary"
     free: ClassVar[bool] = True
+    free_everywhere: ClassVar[bool] = True
 
     @abstractmethod
     def critical_z(self, constant: float, information: NDArray[np.float64], sides: int) -> NDArray[np.float64]:

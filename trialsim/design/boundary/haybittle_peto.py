@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ class HaybittlePeto(Boundary):
     **Source**: Haybittle 1971, doi 10.1259/0007-1285-44-526-793; Peto et al. 1976, doi 10.1038/bjc.1976.220.
     """
 
+    free_everywhere: ClassVar[bool] = False
     boundary: Literal["haybittle_peto"] = Field(description="A fixed, high z at interim looks; the final look is re-solved.")
     z: PositiveNumber = Field(default=3.0, description="The critical z of the interim looks.")
 

@@ -21,6 +21,7 @@ class FixedP(Boundary):
     """
 
     free: ClassVar[bool] = False
+    free_everywhere: ClassVar[bool] = False
     boundary: Literal["p"] = Field(description="Nominal p-values stated for each look.")
     values: tuple[Annotated[Share, Field(gt=0, lt=1)], ...] = Field(
         min_length=1, description="The nominal p-value of each look, the final look included; two-sided when the analysis has `sides: 2`."

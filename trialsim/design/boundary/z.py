@@ -20,6 +20,7 @@ class FixedZ(Boundary):
     """
 
     free: ClassVar[bool] = False
+    free_everywhere: ClassVar[bool] = False
     boundary: Literal["z"] = Field(description="Critical z values stated for each look.")
     values: tuple[Number, ...] = Field(min_length=1, description="The critical z of each look, the final look included.")
 
