@@ -28,7 +28,7 @@ from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.arm_hazard_ratio import cox_arm_only
 from trialsim.parts import Part
 from trialsim.records import Estimates, EventData
-from trialsim.tensors import sort_last, sort_longest_first
+from trialsim.tensors import at_most, count_last, sort_last, sort_longest_first
 from trialsim.units import Number, PositiveTime
 
 
@@ -108,6 +108,9 @@ class LogRank(Analysis):
         )
 
 
+_ZERO = torch.zeros((1, 1), dtype=torch.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """U = observed - expected events of the test arm, its null variance, and what they were counted from."""
@@ -120,7 +123,7 @@ class Score:
 
 def logrank_score(data: EventData) -> Score:
     """The score of every replicate, summed over strata."""
-    n = (data.time >= 0).sum(-1)
+    n = count_last(at_most(_ZERO, data.time))
     if data.stratum is None or data.n_strata == 1:
         u, variance, n_events = _one_stratum(data.time, data.event, data.group)
         return Score(u=u, variance=variance, n=n, n_events=n_events)
@@ -136,18 +139,17 @@ def _one_stratum(
     time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"], group: Int[Tensor, "replicate patient"]
 ) -> tuple[Float[Tensor, "replicate"], Float[Tensor, "replicate"], Int[Tensor, "replicate"]]:
     event, group, tied = sort_longest_first(time, event, group)
-    happened = event.view(torch.int8)
+    happened = event.to(torch.float64)
     share = group.cumsum(-1, dtype=torch.float64)
     share.mul_(_reciprocal_ranks(time.shape[-1]))
     at_event = share * happened
     expected = at_event.sum(-1)
     variance = expected - at_event.mul_(share).sum(-1)
-    n_events = happened.sum(-1)
-    u = (happened & group).sum(-1) - expected
+    u = count_last(event & group.view(torch.bool)) - expected
     if tied.any():
         rows = tied.nonzero()[:, 0]
         u[rows], variance[rows] = _with_ties(time[rows], event[rows], group[rows])
-    return u, variance, n_events
+    return u, variance, count_last(event)
 
 
 @functools.lru_cache(maxsize=16)
