@@ -1,7 +1,7 @@
 """One cell, one block of replicates: from patients to the record of their trials.
 
-    compile_trial(cell) -> Trial          everything that does not depend on the replicate
-    simulate(trial, block) -> TrialRecord  cohort → twins → conduct → analysis
+compile_trial(cell) -> Trial          everything that does not depend on the replicate
+simulate(trial, block) -> TrialRecord  cohort → twins → conduct → analysis
 """
 
 from __future__ import annotations

@@ -35,6 +35,31 @@ def kth_smallest(values: Float[Tensor, "replicate patient"], k: int) -> Float[Te
     return torch.kthvalue(values, k, dim=-1).values
 
 
+def at_most(values: Float[Tensor, "replicate patient"], limit: Float[Tensor, "replicate_or_1 patient_or_1"]) -> Bool[Tensor, "replicate patient"]:
+    """`values <= limit`."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.less_equal(values.numpy(), limit.numpy()))
+    return values <= limit
+
+
+def count_last(mask: Bool[Tensor, "... patient"]) -> Int[Tensor, "..."]:
+    """How many are true along the last axis, as int64.
+
+    On a CPU eight bytes are added at once: lanes of a 64-bit word cannot overflow within 255 words.
+    """
+    if mask.device.type != "cpu":
+        return mask.sum(-1)
+    flags = mask.numpy().view(np.uint8)
+    n = flags.shape[-1]
+    if n % 8 or not flags.flags.c_contiguous:
+        padded = np.zeros((*flags.shape[:-1], n + (-n) % 8), dtype=np.uint8)
+        padded[..., :n] = flags
+        flags = padded
+    words = flags.view(np.uint64)
+    lanes = [np.ascontiguousarray(words[..., start : start + 255].sum(-1)).view(np.uint8) for start in range(0, words.shape[-1], 255)]
+    return torch.from_numpy(sum(lane.reshape(*flags.shape[:-1], 8).sum(-1, dtype=np.int64) for lane in lanes))
+
+
 def sort_longest_first(
     time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"], group: Int[Tensor, "replicate patient"]
 ) -> tuple[Bool[Tensor, "replicate rank"], Int[Tensor, "replicate rank"], Bool[Tensor, "replicate"]]:

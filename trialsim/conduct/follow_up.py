@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trialsim.tensors import at_most
+
 
 @dataclass(frozen=True, slots=True)
 class EventFollowUp:
@@ -31,7 +33,7 @@ class EventFollowUp:
         """Follow-up time (negative: not yet randomised) and whether the event is in the cut."""
         seen = cut[:, None] - entry_time
         torch.minimum(seen, self.time, out=seen)
-        return seen, self.calendar_event <= cut[:, None]
+        return seen, at_most(self.calendar_event, cut[:, None])
 
 
 def follow(
@@ -43,7 +45,7 @@ def follow(
     time = torch.minimum(event_time, dropout_time)
     calendar = entry_time + time
     # x / 1 is x and x / 0 is infinity: cheaper than a select on a random mask.
-    calendar.div_((event_time <= dropout_time).view(torch.int8))
+    calendar.div_(at_most(event_time, dropout_time).view(torch.int8))
     return EventFollowUp(time=time, calendar_event=calendar)
 
 
@@ -75,5 +77,5 @@ def follow_to_visit(
 def n_enrolled(entry_time: Float[Tensor, "replicate_or_1 patient"], cut: Float[Tensor, "replicate"]) -> Int[Tensor, "replicate"]:
     """How many patients were randomised by the cut."""
     if entry_time.shape[0] == 1:
-        return torch.searchsorted(entry_time[0].contiguous(), cut, right=True)
-    return torch.searchsorted(entry_time, cut[:, None], right=True)[:, 0]
+        return torch.searchsorted(entry_time[0].contiguous(), cut.contiguous(), right=True)
+    return torch.searchsorted(entry_time, cut[:, None].contiguous(), right=True)[:, 0]

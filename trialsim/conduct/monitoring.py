@@ -43,7 +43,7 @@ class MonitoringPlan:
     @cached_property
     def at_plan(self) -> Bounds:
         """The bounds if every look is made at its planned information."""
-        return self._bounds(self.targets, efficacy=self.efficacy)
+        return self._bounds(self.targets)
 
     def at(
         self, look: int, history: Int[Tensor, "replicate look"], final: Bool[Tensor, "replicate"]
@@ -57,46 +57,35 @@ class MonitoringPlan:
             efficacy[as_planned] = float(self.at_plan.efficacy_z[look])
             futility[as_planned] = float(self.at_plan.futility_z[look])
         for row in (~as_planned).nonzero()[:, 0].tolist():
-            last = bool(final[row])
             information = tuple(float(value) for value in history[row]) if self.by_calendar else (*self.targets[:look], float(history[row, -1]))
-            efficacy[row], futility[row] = self._at_last_of(information, final=last)
+            efficacy[row], futility[row] = self._at_last_of(_increasing(information), final=bool(final[row]))
         return efficacy, futility
 
     def at_end_only(self) -> float:
         """The efficacy bound of an analysis made once, at its full alpha."""
-        return float(self._bounds((1.0,), efficacy=None).efficacy_z[-1])
+        return float(bounds(efficacy=None, futility=None, alpha=self.alpha, sides=self.sides, information=(1.0,)).efficacy_z[-1])
 
     def _at_last_of(self, information: tuple[float, ...], *, final: bool) -> tuple[float, float]:
         """The bounds at the last of these looks, made at this information."""
-        information = _increasing(information)
         key = (information, final)
         if key not in self._solved:
-            if final and not self.by_calendar:
-                # What was spent at the planned looks is spent; the rest goes to this one.
-                spent = [*self.at_plan.cumulative_alpha[: len(information) - 1].tolist(), self.alpha]
-                found = self._bounds(information, efficacy=UserSpending.model_construct(spending="user", values=tuple(spent)), drift=self.at_plan.drift)
-                self._solved[key] = float(found.efficacy_z[-1]), float("nan")
-            elif final:
-                self._solved[key] = float(self._bounds(information, efficacy=self.efficacy).efficacy_z[-1]), float("nan")
-            else:
-                ahead = max(self.planned, information[-1]) * (1.0 + 1e-9) + 1.0
-                found = self._bounds((*information, ahead), efficacy=self.efficacy)
-                self._solved[key] = float(found.efficacy_z[-2]), float(found.futility_z[-2])
+            found = self._bounds(information, final=final, as_planned=False)
+            self._solved[key] = float(found.efficacy_z[-1]), float(found.futility_z[-1])
         return self._solved[key]
 
-    def _bounds(self, information: Sequence[float], *, efficacy: Efficacy | None, drift: float | None = None) -> Bounds:
+    def _bounds(self, information: Sequence[float], *, final: bool = True, as_planned: bool = True) -> Bounds:
         fractions = [value / self.planned for value in information]
-        rule = self.futility
+        by_hazard_ratio = isinstance(self.futility, HazardRatioAbove)
         return bounds(
-            efficacy=efficacy,
-            futility=rule,
+            efficacy=self.efficacy,
+            futility=self.futility,
             alpha=self.alpha,
             sides=self.sides,
             information=fractions,
-            spending_time=[min(fraction, 1.0) for fraction in fractions],
-            events=list(information) if isinstance(rule, HazardRatioAbove) else None,
-            test_share=self.test_share if isinstance(rule, HazardRatioAbove) else None,
-            drift=None if drift is None or drift != drift else drift,
+            final=final,
+            planned=None if as_planned or self.by_calendar else [value / self.planned for value in self.targets],
+            events=list(information) if by_hazard_ratio else None,
+            test_share=self.test_share if by_hazard_ratio else None,
         )
 
     @property

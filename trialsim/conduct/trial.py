@@ -18,13 +18,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trialsim.analysis import Analysis, normal_statistic, score_at_log_hr
+from trialsim.analysis import Analysis
+from trialsim.analysis.arm_hazard_ratio import score_at_log_hr
+from trialsim.analysis.inference import normal_statistic
 from trialsim.conduct.cuts import Conditions, cut_time, visit_completion
 from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp, n_enrolled
 from trialsim.conduct.looks import Look
 from trialsim.conduct.monitoring import MonitoringPlan
 from trialsim.design import HazardRatioAbove
 from trialsim.records import AnalysisRecord, Block, Enrolment, Estimates, EventData, TrialRecord, ValueData
+from trialsim.tensors import at_most, count_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,11 +276,11 @@ def _record(
     enrolled = torch.stack([n_enrolled(entry, cuts[:, look]) for look in range(n_looks)], dim=-1)
     n_events = {}
     for endpoint, follow_up in observables.events.items():
-        columns = [(follow_up.calendar_event <= cuts[:, look, None]).sum(-1) for look in range(n_looks)]
+        columns = [count_last(at_most(follow_up.calendar_event, cuts[:, look, None])) for look in range(n_looks)]
         n_events[endpoint] = torch.stack(columns, dim=-1) * reached
     at_stop = enrolled.gather(-1, stop[:, None])
     there = None if bool((at_stop == n_patients).all()) else torch.arange(n_patients) < at_stop
-    per_arm = {name: ((arm == index) if there is None else (arm == index) & there).sum(-1) for index, name in enumerate(arms)}
+    per_arm = {name: count_last((arm == index) if there is None else (arm == index) & there) for index, name in enumerate(arms)}
     return TrialRecord(
         block=block,
         looks=looks,
