@@ -12,12 +12,17 @@ law's own parameters are those of a patient at the centre of every covariate. A 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Self
 
+import torch
+from jaxtyping import Float
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
+from torch import Tensor
 
 from trialsim.parts import Part
+from trialsim.records import Cohort
 from trialsim.twins.parametrisation import listed
 from trialsim.units import Number, PositiveNumber, Quantity
 
@@ -68,3 +73,36 @@ class Prognostic(Part):
         if isinstance(value, Quantity):
             return value.value
         return math.log(value) if self.kind in ("hr", "or", "rate_ratio") else float(value)
+
+
+class LinearPredictor:
+    """The sum of a process's prognostic terms, ready to be evaluated on cohorts.
+
+    `levels` are those of the cohort's categorical covariates; a `level` of a numeric covariate is the number it spells.
+    """
+
+    def __init__(self, prognostic: Mapping[str, Prognostic], levels: Mapping[str, tuple[str, ...]]):
+        self._terms: list[tuple[str, float, float, float | None]] = []
+        for name, effect in prognostic.items():
+            if effect.level is None:
+                per = 1.0 if effect.per is None else effect.per.value
+                self._terms.append((name, effect.coefficient / per, 0.0 if effect.center is None else effect.center.value, None))
+            else:
+                code = levels[name].index(effect.level) if name in levels else float(effect.level)
+                self._terms.append((name, effect.coefficient, 0.0, float(code)))
+
+    def __bool__(self) -> bool:
+        """Whether any covariate moves the outcome."""
+        return any(coefficient != 0.0 for _, coefficient, _, _ in self._terms)
+
+    def __call__(self, cohort: Cohort | None) -> Float[Tensor, "replicate patient"] | None:
+        """The linear predictor of every patient, a new tensor; None where it is zero for everyone."""
+        total: Tensor | None = None
+        for name, coefficient, center, code in self._terms:
+            if coefficient == 0.0:
+                continue
+            assert cohort is not None
+            column = cohort.columns[name].contiguous()
+            term = torch.nan_to_num((column - center).mul_(coefficient)) if code is None else (column == code).double().mul_(coefficient)
+            total = term if total is None else total.add_(term)
+        return total

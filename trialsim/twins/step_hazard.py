@@ -9,12 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# A sum over breaks costs 0.8 ns per break and time, a search with gathers 20 to 35; it loses digits in proportion to the spread of the hazards.
+_MOST_BREAKS, _WIDEST_SPREAD = 16, 1e4
+
 
 class StepHazard:
     """`hazards[j]` per day on [breaks[j - 1], breaks[j]), the last without end. Breaks increase strictly, hazards are >= 0.
 
-    H is linear between breaks; its inverse at h is breaks[j - 1] + (h - H(breaks[j - 1])) / hazards[j] for the last j with
-    H(breaks[j - 1]) <= h, infinity when the last hazard is zero.
+    H is linear between breaks. Its inverse at h > 0 is b + (h - H(b)) / hazard after b, for the last break b (or 0) with
+    H(b) <= h; infinity where H never reaches h. Both are evaluated as sums of hinges, for instance
+
+        inverse(h) = h / hazards[0] + sum over breaks of max(h - H(break), 0) * (1 / hazard after - 1 / hazard before)
+
+    unless a hazard is zero, the hazards spread over more than 1e4, or there are more than 16 breaks: then by search.
     """
 
     def __init__(self, breaks: Sequence[float], hazards: Sequence[float]):
@@ -23,30 +30,30 @@ class StepHazard:
         for j in range(len(self.breaks)):
             reached.append(reached[-1] + self.hazards[j] * (starts[j + 1] - starts[j]))
         self.starts, self.reached = tuple(starts), tuple(reached)
-        self._tables: dict[torch.device, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
-
-    def _table(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if device not in self._tables:
-            wait = [1.0 / hazard if hazard > 0 else math.inf for hazard in self.hazards]
-            self._tables[device] = tuple(torch.tensor(row, dtype=torch.float64, device=device) for row in (self.starts, self.reached, self.hazards, wait))  # type: ignore[assignment]
-        return self._tables[device]
+        self._hinges = min(self.hazards) > 0 and max(self.hazards) <= _WIDEST_SPREAD * min(self.hazards) and len(self.breaks) <= _MOST_BREAKS
 
     def cumulative_hazard(self, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """H(t) for t >= 0."""
-        if not self.breaks:
-            return t * self.hazards[0] if self.hazards[0] > 0 else t.clamp(max=0.0)
-        starts, reached, hazards, _ = self._table(t.device)
+        if self._hinges:
+            return _hinged(t, self.breaks, self.hazards)
+        starts, reached, hazards = (torch.tensor(row, dtype=torch.float64, device=t.device) for row in (self.starts, self.reached, self.hazards))
         piece = torch.bucketize(t, starts[1:], right=True)
-        spent = (t - starts[piece]).mul_(hazards[piece])
-        return torch.where(hazards[piece] > 0, spent, 0.0).add_(reached[piece])
+        hazard = hazards[piece]
+        return torch.where(hazard > 0, (t - starts[piece]) * hazard, 0.0).add_(reached[piece])
 
     def inverse_cumulative_hazard(self, h: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The time at which H reaches h > 0."""
-        if not self.breaks:
-            return h / self.hazards[0] if self.hazards[0] > 0 else torch.full_like(h, math.inf)
-        starts, reached, hazards, wait = self._table(h.device)
+        if self._hinges:
+            return _hinged(h, self.reached[1:], [1.0 / hazard for hazard in self.hazards])
+        starts, reached, hazards = (torch.tensor(row, dtype=torch.float64, device=h.device) for row in (self.starts, self.reached, self.hazards))
         piece = torch.bucketize(h, reached[1:], right=True)
-        spent = (h - reached[piece]).mul_(wait[piece])
-        if self.hazards[-1] == 0:
-            spent = torch.where(hazards[piece] > 0, spent, math.inf)
-        return spent.add_(starts[piece])
+        hazard = hazards[piece]
+        return torch.where(hazard > 0, (h - reached[piece]) / hazard, math.inf).add_(starts[piece])
+
+
+def _hinged(x: Tensor, corners: Sequence[float], slopes: Sequence[float]) -> Tensor:
+    """The piecewise linear function through 0 with these slopes, which change at the corners."""
+    y = x * slopes[0]
+    for corner, before, after in zip(corners, slopes[:-1], slopes[1:], strict=True):
+        y.add_((x - corner).clamp_(min=0.0).mul_(after - before))
+    return y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal, Self
 
 from jaxtyping import Float
@@ -38,7 +39,7 @@ class PiecewiseExponential(EventLaw):
         check_pieces([piece.until for piece in self.pieces], "piecewise_exponential")
         return self
 
-    @property
+    @cached_property
     def steps(self) -> StepHazard:
         """The hazard as breaks and rates."""
         return StepHazard(*merge_pieces([piece.until for piece in self.pieces], [piece.rate for piece in self.pieces]))
