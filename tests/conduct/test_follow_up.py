@@ -81,7 +81,7 @@ def test_values_are_seen_at_the_visit_unless_dropped_out_before() -> None:
     value = torch.from_numpy(GENERATOR.normal(size=(5, 60)))
     cut = torch.full((5,), 250.0, dtype=torch.float64)
     seen = follow_to_visit(value, 28.0, DROPOUT, ENTRY).at(cut)
-    expected = (ENTRY + 28.0 <= cut[:, None]) & (DROPOUT >= 28.0)
+    expected = (cut[:, None] >= ENTRY + 28.0) & (DROPOUT >= 28.0)
     assert torch.equal(~seen.isnan(), expected)
     assert torch.equal(seen[expected], value[expected])
     assert isinstance(follow_to_visit(value, 28.0, None, ENTRY[:1]), ValueFollowUp)

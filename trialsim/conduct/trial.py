@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trialsim.analysis import Analysis
@@ -82,30 +82,24 @@ def conduct(
     monitored = [name for name, plan in analyses.items() if plan.looks]
 
     stop = torch.full((block.size,), n_looks - 1)
-    live = torch.arange(block.size)
-    shadow = live[:0]  # stopped for futility, still followed for what efficacy would have shown
+    rows = torch.arange(block.size)
+    live = torch.ones(block.size, dtype=torch.bool)  # of `rows`; the others are stopped for futility but still followed
     for look in range(n_looks):
-        rows = torch.cat([live, shadow]) if len(shadow) else live
         if not len(rows):
             break
         final = must_stop[rows] == look
-        decided = torch.ones(len(rows), dtype=torch.bool)
+        decided = torch.full((len(rows),), bool(monitored))
         for name in monitored:
             if look in analyses[name].looks:
                 estimates = comparisons[name].at(cuts[rows, look], rows)
-                decided &= tables[name].decide(look, rows, estimates, final, comparisons[name], cuts, n_live=len(live))
+                decided &= tables[name].decide(look, rows, live, estimates, final, comparisons[name], cuts)
             else:
                 decided &= tables[name].closed[rows]
-        ends = (decided & bool(monitored)) | final
-        stopped_live = rows[: len(live)][ends[: len(live)]]
-        stop[stopped_live] = look
-        still = ~ends[: len(live)]
-        wanted = torch.zeros(block.size, dtype=torch.bool)
-        for name in monitored:
-            if analyses[name].ignore_futility:
-                wanted |= tables[name].only_futile
-        shadow = rows[~final & wanted[rows] & torch.cat([~still, torch.ones(len(shadow), dtype=torch.bool)])]
-        live = rows[: len(live)][still]
+        ends = decided | final
+        stop[rows[ends & live]] = look
+        live = live & ~ends
+        followed = live | (~final & _wanted(tables, rows))
+        rows, live = rows[followed], live[followed]
 
     at_end = cuts.gather(-1, stop[:, None])[:, 0]
     every = torch.arange(block.size)
@@ -113,6 +107,15 @@ def conduct(
         if not plan.looks:
             tables[name].decide_at_end(stop, comparisons[name].at(at_end, every))
     return _record(block, observables, arms, tuple(looks), cuts, reached_target, stop, at_end, {name: table.record() for name, table in tables.items()})
+
+
+def _wanted(tables: Mapping[str, _Table], rows: Int[Tensor, "row"]) -> Bool[Tensor, "row"]:
+    """Replicates in which a futility rule has hidden whether efficacy would still have been shown."""
+    wanted = torch.zeros(len(rows), dtype=torch.bool)
+    for table in tables.values():
+        if table.plan.ignore_futility:
+            wanted |= table.only_futile[rows]
+    return wanted
 
 
 def _all_cuts(looks: Mapping[str, Look], conditions: Conditions, endpoint: str | None) -> tuple[Tensor, Tensor]:
@@ -179,6 +182,7 @@ class _Table:
         self.z, self.efficacy_z, self.futility_z = empty(), empty(), empty()
         self.estimate, self.std_error, self.df = empty(), empty(), empty()
         self.n, self.n_events = torch.zeros((n, n_looks), dtype=torch.int64), torch.zeros((n, n_looks), dtype=torch.int64)
+        self.information = torch.zeros((n, max(len(plan.looks), 1)), dtype=torch.int64)
         self.failure = torch.zeros((n, n_looks), dtype=torch.int8)
         self.reject, self.wrong, self.futile = no(), no(), no()
         self.closed = torch.zeros(n, dtype=torch.bool)
@@ -186,13 +190,22 @@ class _Table:
         self.ever = torch.zeros(n, dtype=torch.bool)
         self.has: set[str] = set()
 
-    def decide(self, look: int, rows: Tensor, found: Estimates, final: Tensor, comparison: _Comparison, cuts: Tensor, *, n_live: int) -> Tensor:
-        """Compare with the bounds; true where this analysis is closed. Rows after `n_live` only count for `ever`."""
+    def decide(
+        self,
+        look: int,
+        rows: Int[Tensor, "row"],
+        live: Bool[Tensor, "row"],
+        found: Estimates,
+        final: Bool[Tensor, "row"],
+        comparison: _Comparison,
+        cuts: Tensor,
+    ) -> Bool[Tensor, "row"]:
+        """Compare with the bounds; true where this analysis is closed. Rows that are not live only count for `ever`."""
         own = self.plan.looks.index(look)
         z = normal_statistic(found)
         information = found.n if found.n_events is None else found.n_events
-        history = torch.cat([(self.n if found.n_events is None else self.n_events)[rows][:, list(self.plan.looks[:own])], information[:, None]], dim=-1)
-        efficacy, futility = self.plan.monitoring.at(own, history, final)
+        self.information[rows, own] = information
+        efficacy, futility = self.plan.monitoring.at(own, self.information[rows, : own + 1], final)
         reject = z >= efficacy
         wrong = (z <= -efficacy) if self.plan.monitoring.sides == 2 else torch.zeros_like(reject)
         # A look that ends the trial has no futility rule left to obey: what is not rejected is over.
@@ -205,15 +218,13 @@ class _Table:
             assert isinstance(data, EventData)
             futile = (score_at_log_hr(data, math.log(limit)) > 0) & ~final & ~reject & ~wrong
         self.ever[rows] |= reject
-        live = slice(0, n_live)
-        was_open = ~self.closed[rows[live]]
-        at = rows[live]
-        self._write(look, at, found, z, efficacy, futility)
-        self.reject[at, look] = reject[live] & was_open
-        self.wrong[at, look] = wrong[live] & was_open
-        self.futile[at, look] = futile[live] & was_open
-        self.only_futile[at] |= futile[live] & was_open
-        self.closed[at] |= (reject | wrong | futile)[live]
+        still_open = live & ~self.closed[rows]
+        self._write(look, rows, found, z, efficacy, futility, live)
+        self.reject[rows, look] = reject & still_open
+        self.wrong[rows, look] = wrong & still_open
+        self.futile[rows, look] = futile & still_open
+        self.only_futile[rows] |= futile & still_open
+        self.closed[rows] |= reject | wrong | futile
         self.only_futile[rows] &= ~self.ever[rows]
         return self.closed[rows]
 
@@ -227,15 +238,24 @@ class _Table:
         if self.plan.monitoring.sides == 2:
             self.wrong[rows, stop] = z <= -bound
 
-    def _write(self, look: int | Tensor, rows: Tensor, found: Estimates, z: Tensor, efficacy: Tensor, futility: Tensor) -> None:
-        k = len(rows)
-        for name, value in (("z", z), ("efficacy_z", efficacy), ("futility_z", futility), ("n", found.n), ("failure", found.failure)):
-            getattr(self, name)[rows, look] = value[:k].to(getattr(self, name).dtype)
-        for name in ("estimate", "std_error", "df", "n_events"):
-            value = getattr(found, name)
+    def _write(self, look: int | Tensor, rows: Tensor, found: Estimates, z: Tensor, efficacy: Tensor, futility: Tensor, live: Tensor | None = None) -> None:
+        keep = None if live is None or bool(live.all()) else live
+        at = rows if keep is None else rows[keep]
+        for name, value in (
+            ("z", z),
+            ("efficacy_z", efficacy),
+            ("futility_z", futility),
+            ("n", found.n),
+            ("failure", found.failure),
+            ("estimate", found.estimate),
+            ("std_error", found.std_error),
+            ("df", found.df),
+            ("n_events", found.n_events),
+        ):
             if value is not None:
                 self.has.add(name)
-                getattr(self, name)[rows, look] = value[:k].to(getattr(self, name).dtype)
+                column = getattr(self, name)
+                column[at, look] = (value if keep is None else value[keep]).to(column.dtype)
 
     def record(self) -> AnalysisRecord:
         def kept(name: str) -> Tensor | None:
