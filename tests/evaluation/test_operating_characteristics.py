@@ -10,12 +10,13 @@ import pytest
 from scipy import stats
 
 from trialsim.evaluation.operating_characteristics import median_duration, operating_characteristics, size_quantiles
-from trialsim.evaluation.results import ALL_MEASURES, CellLabels, Comparison, Truth
+from trialsim.evaluation.results import ALL_MEASURES, CellLabels, Comparison
+from trialsim.evaluation.truth import TrueValue
 from trialsim.rng import Block
 
 N = 1500
 LABELS = CellLabels("n=500", "base", "alternative")
-TRUTH = Truth(-0.25, 0.01, 1_000_000)
+TRUTH = TrueValue(-0.25, 0.01, 1_000_000)
 
 
 def comparison(**changes):

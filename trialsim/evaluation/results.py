@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trialsim.evaluation.truth import TrueValue
+
 MEASURES = (
     "power",
     "power_ignoring_futility",
@@ -72,15 +74,6 @@ class CellLabels:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """The true value of a comparison on the scale of inference, with its own Monte Carlo standard error over n twins."""
-
-    value: float
-    mcse: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """What one entry of `TrialRecord.analyses` is: an analysis, or one arm of an analysis with several.
 
@@ -98,4 +91,4 @@ class Comparison:
     looks: tuple[int, ...]
     futility: bool
     null: bool
-    truth: Truth | None = None
+    truth: TrueValue | None = None

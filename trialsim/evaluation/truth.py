@@ -130,7 +130,7 @@ def cox_limit(test_time: Floats, reference_time: Floats, follow_up: Floats, *, w
     order = np.argsort(event_time, kind="stable")
     event_time, z = event_time[order], z[order]
     mass = np.where(z == 1.0, weight[1], weight[0])
-    at_risk = [weight[a] * (len(follow_up) - np.searchsorted(ordered[a], event_time, side="left")) for a in (0, 1)]
+    at_risk = [weight[a] * np.asarray(len(follow_up) - np.searchsorted(ordered[a], event_time, side="left"), dtype=np.float64) for a in (0, 1)]
 
     beta = _root(z, mass, at_risk)
     if beta is None:

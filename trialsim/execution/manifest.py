@@ -1,0 +1,99 @@
+"""What `manifest.json` says: enough to know what was run, with what, how it stands, and to carry on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+from trialsim.rng import Block
+
+SCHEMA = "trialsim.manifest/1"
+State = Literal["running", "complete", "incomplete", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A cell of the run: its labels, its hash and how many replicates it is to have."""
+
+    design: str
+    scenario: str
+    role: str
+    sha256: str
+    replicates: int
+
+    def __str__(self) -> str:
+        return self.scenario if self.design == "default" else f"{self.design},{self.scenario}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run. None of it changes a number."""
+
+    executor: str = "local"
+    workers: int | None = None
+    device: str = "cpu"
+    block_size: int = 128
+    command: tuple[str, ...] = ()
+
+
+def engine_versions() -> dict[str, str]:
+    """What the bits of the results depend on, besides the protocol."""
+    return {
+        "trialsim": version("trialsim"),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "scipy": version("scipy"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def new_manifest(
+    *, study: str, sha256: str, seed: int, protocol: dict[str, Any], folder: str, cells: Sequence[PlannedCell], settings: Settings
+) -> dict[str, Any]:
+    """The manifest of a run that is about to start. `folder` is where the protocol's relative paths start."""
+    return {
+        "schema": SCHEMA,
+        "study": study,
+        "protocol_sha256": sha256,
+        "seed": seed,
+        "state": "running",
+        "started": now(),
+        "finished": None,
+        "engine": engine_versions(),
+        "device": settings.device,
+        "command": list(settings.command),
+        "folder": folder,
+        "timing": {"replicates": 0, "seconds": 0.0, "wall_seconds": 0.0},
+        "cells": [
+            {"design": cell.design, "scenario": cell.scenario, "role": cell.role, "sha256": cell.sha256, "replicates": cell.replicates, "chunks": []}
+            for cell in cells
+        ],
+        "protocol": protocol,
+    }
+
+
+def planned_cells(manifest: dict[str, Any]) -> list[PlannedCell]:
+    """The cells a manifest lists, in order."""
+    return [PlannedCell(cell["design"], cell["scenario"], cell["role"], cell["sha256"], cell["replicates"]) for cell in manifest["cells"]]
+
+
+def with_chunks(manifest: dict[str, Any], done: Sequence[Sequence[Block]], **changes: Any) -> dict[str, Any]:
+    """The manifest with the chunks that are stored now, and other entries replaced."""
+    cells = [
+        {**cell, "chunks": [[block.first, block.size] for block in sorted(blocks, key=lambda block: block.first)]}
+        for cell, blocks in zip(manifest["cells"], done, strict=True)
+    ]
+    return {**manifest, "cells": cells, **changes}
+
+
+__all__ = ["SCHEMA", "PlannedCell", "Settings", "State", "engine_versions", "new_manifest", "now", "planned_cells", "with_chunks"]
