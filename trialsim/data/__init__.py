@@ -1,0 +1,8 @@
+"""Patient-level data: files, their cards, and what may be done with them."""
+
+from __future__ import annotations
+
+from trialsim.data.card import Card, Column, load_card
+from trialsim.data.table import PatientTable, read_table
+
+__all__ = ["Card", "Column", "PatientTable", "load_card", "read_table"]

@@ -1,0 +1,112 @@
+"""The card of a data file: where it comes from, what may be done with it, what its columns mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from trialsim.errors import DataError, Problem, did_you_mean
+from trialsim.parts import Part
+
+ColumnType = Literal["continuous", "binary", "categorical", "integer", "date", "text"]
+Role = Literal["covariate", "outcome", "arm", "id", "post_baseline"]
+Purpose = Literal["train", "simulate", "external_control", "commercial", "genomic"]
+
+
+class Column(Part):
+    """What one column of a data file means."""
+
+    type: ColumnType = Field(
+        description="How its cells are read. `binary` is 0 or 1 (or the second of two levels); `categorical` has levels; `date` is ISO 8601."
+    )
+    unit: str = Field(default="", description="The unit of its numbers, for example years, kg or cells/mm3.")
+    role: Role = Field(
+        default="covariate",
+        description="What it is in the study. Only a `covariate` describes the patient at baseline; everything measured after randomisation is an `outcome` or `post_baseline`.",
+    )
+    levels: tuple[str, ...] = Field(default=(), description="The levels in order, as written in the data; absent: those found.")
+    description: str = Field(default="", description="In words.")
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        if self.levels and self.type not in ("binary", "categorical"):
+            raise PydanticCustomError("column", "levels belong to a binary or categorical column, not to {type}", {"type": self.type})
+        if self.levels and self.type == "binary" and len(self.levels) != 2:
+            raise PydanticCustomError("column", "a binary column has two levels; {n} are given", {"n": len(self.levels)})
+        if len(set(self.levels)) < len(self.levels):
+            raise PydanticCustomError("column", "a level is given twice")
+        return self
+
+
+class Card(Part):
+    """The provenance and the permitted uses of a data file. Without a licence nothing is fitted to it."""
+
+    id: str = Field(description="A short name.")
+    title: str = Field(description="A title.")
+    source: str = Field(description="Where the file comes from.")
+    licence: str | None = Field(default=None, description="The licence. Absent: the data may be looked at, but no model is fitted.")
+    purposes: tuple[Purpose, ...] = Field(default=(), description="What the data may be used for. A cohort model needs `simulate`.")
+    citation: str = Field(default="", description="What to cite.")
+    columns: dict[str, Column] = Field(
+        default_factory=dict, description="Column → meaning. Absent: types are inferred and every column that is not an outcome or an arm is a covariate."
+    )
+
+    def require(self, purpose: Purpose, file: str = "") -> None:
+        """Raises DataError unless the card has a licence and permits this purpose."""
+        if not (self.licence or "").strip():
+            raise DataError(Problem(f'the card "{self.id}" has no licence, so no model is fitted to its data', file=file, path="licence"))
+        if purpose not in self.purposes:
+            permitted = ", ".join(self.purposes) or "none"
+            raise DataError(Problem(f'the card "{self.id}" does not permit the purpose "{purpose}" (permitted: {permitted})', file=file, path="purposes"))
+
+
+def load_card(path: Path | str, shown: str | None = None) -> Card:
+    """The card in a YAML file. Raises DataError with every problem, each with its line and column; `shown` names the file in them."""
+    path = Path(path)
+    name = shown or str(path)
+    try:
+        given = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(Problem("there is no such file", file=name)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(Problem(f"cannot be read: {error}", file=name)) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = {} if mark is None else {"line": mark.line + 1, "column": mark.column + 1}
+        raise DataError(Problem(f"is not valid YAML: {' '.join(str(error.problem or error).split())}", file=name, **place)) from None
+    except YAMLError as error:
+        raise DataError(Problem(f"is not valid YAML: {' '.join(str(error).split())}", file=name)) from None
+    if not isinstance(given, dict):
+        raise DataError(Problem("a card is a map with id, title, source, licence and purposes", file=name))
+    try:
+        return Card.model_validate(given)
+    except ValidationError as error:
+        raise DataError(_problem(given, item, name) for item in error.errors()) from None
+
+
+def _problem(given: Any, item: Any, name: str) -> Problem:
+    """One pydantic error with its place in the YAML file."""
+    line = column = None
+    node: Any = given
+    place = tuple(item["loc"])
+    for key in place:
+        try:
+            mark: Any = node
+            line, column = (number + 1 for number in (mark.lc.key(key) if isinstance(node, dict) else mark.lc.item(key)))
+            node = node[key]
+        except (KeyError, AttributeError, TypeError, IndexError):
+            break
+    message = str(item["msg"])
+    if item["type"] == "extra_forbidden":
+        model = Column if len(place) > 2 else Card
+        message = f"unknown key{did_you_mean(str(place[-1]), model.model_fields)}"
+    elif item["type"] == "missing":
+        message = "is missing"
+    elif item["type"] == "literal_error":
+        message = f'"{item["input"]}" is not allowed{did_you_mean(str(item["input"]), str(item["ctx"]["expected"]).replace(" or ", ", ").replace(chr(39), "").split(", "))}'
+    return Problem(message, path=".".join(map(str, place)), file=name, line=line, column=column)
