@@ -33,7 +33,7 @@ class Block:
     size: int
 
 
-def philox_key(seed: int, purpose: str) -> tuple[int, int]:
+def philox_key(seed: int | str, purpose: str) -> tuple[int, int]:
     """The two 64-bit words of the key: BLAKE2b of "seed/purpose", little-endian."""
     digest = blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
@@ -46,7 +46,7 @@ class Stream:
     `index` (k) separates steps, attempts or strata; `second` (j) imputations or posterior draws.
     """
 
-    def __init__(self, seed: int, purpose: str):
+    def __init__(self, seed: int | str, purpose: str):
         self.seed, self.purpose = seed, purpose
         self._bits = np.random.Philox(key=np.array(philox_key(seed, purpose), dtype=np.uint64))
         self._generator = np.random.Generator(self._bits)
@@ -96,9 +96,12 @@ class Stream:
 
 
 class Streams:
-    """The streams of one seed by purpose: `streams("outcome/death").exponential(block, n)`."""
+    """The streams of one seed by purpose: `streams("outcome/death").exponential(block, n)`.
 
-    def __init__(self, seed: int):
+    A seed such as "7/truth" gives streams that are independent of those of seed 7.
+    """
+
+    def __init__(self, seed: int | str):
         self.seed = seed
         self._streams: dict[str, Stream] = {}
 

@@ -14,16 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trialsim.analysis import Analysis
 from trialsim.cohort import CohortModel, draw_cohort
 from trialsim.conduct import Accrual, Look, Randomization
 from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp, follow, follow_to_visit
 from trialsim.conduct.stratification import crossed
 from trialsim.conduct.trial import Observables, PlannedAnalysis, conduct
+from trialsim.evaluation.truth import TrueValue, TwinSampler, true_log_hazard_ratio, true_mean_difference
 from trialsim.records import Block, Cohort, Enrolment, TrialRecord
 from trialsim.rng import Streams
 from trialsim.spec import Cell
 from trialsim.spec.planning import planned_analyses, planned_looks
+from trialsim.tensors import keep_freed_memory
 from trialsim.twins import TwinModel
 
 PROGNOSIS = "twin_prognosis"
@@ -102,6 +103,7 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
 
 def simulate(trial: Trial, block: Block) -> TrialRecord:
     """Simulate the trials of a block. The numbers of a replicate do not depend on the block it is in."""
+    keep_freed_memory()
     streams, n = _streams(trial.seed), trial.n
     cohort = draw(trial, streams, block, n)
     entry_time = trial.accrual.entry_times(streams, block, n)
@@ -142,6 +144,41 @@ def draw(trial: Trial, streams: Streams, block: Block, n: int) -> Cohort:
     return draw_cohort(trial.cohort_model, trial.eligibility, streams, block, n)
 
 
+def true_values(trial: Trial, median_cut: float) -> dict[str, TrueValue | None]:
+    """The true value of each analysis's estimand, by analysis, on the scale of inference; see `evaluation.truth`.
+
+    `median_cut` is the median calendar time (days) at which the cell's trials stopped: hazard ratios are true up to there.
+    None where no true value exists. Twins come from streams of their own.
+    """
+    streams = Streams(f"{trial.seed}/truth")
+    sampler = TwinSampler(
+        streams=streams,
+        n=trial.n,
+        entry_times=lambda block: trial.accrual.entry_times(streams, block, trial.n),
+        cohort=lambda block: draw(trial, streams, block, trial.n),
+    )
+    found: dict[str, TrueValue | None] = {}
+    known: dict[tuple[str, str | None, int, int], TrueValue | None] = {}
+    for name, plan in trial.analyses.items():
+        question = plan.endpoint, plan.visit, plan.test, plan.reference
+        if question not in known:
+            outcomes = trial.endpoints[plan.endpoint].outcomes
+            if plan.visit is None:
+                known[question] = true_log_hazard_ratio(
+                    trial.twins,
+                    outcomes,
+                    test=plan.test,
+                    reference=plan.reference,
+                    sampler=sampler,
+                    cut_time=median_cut,
+                    weights=(trial.ratio[plan.test], trial.ratio[plan.reference]),
+                )
+            else:
+                known[question] = true_mean_difference(trial.twins, outcomes[0], plan.visit, test=plan.test, reference=plan.reference, sampler=sampler)
+        found[name] = known[question]
+    return found
+
+
 @lru_cache(maxsize=8)
 def _streams(seed: int) -> Streams:
     return Streams(seed)
@@ -161,7 +198,5 @@ def _covariates(trial: Trial, plan: PlannedAnalysis, cohort: Cohort) -> Float[Te
             columns += [(cohort.columns[name] == level).to(torch.float64) for level in range(1, len(cohort.levels[name]))]
         else:
             columns.append(cohort.columns[name])
-    return torch.stack(columns, dim=-1)
-
-
-__all__ = ["PROGNOSIS", "Analysis", "Endpoint", "Trial", "compile_trial", "draw", "simulate"]
+    shape = next((column.shape for column in columns if column.shape[-1] > 1), columns[0].shape)
+    return torch.stack([column.expand(shape) for column in columns], dim=-1)

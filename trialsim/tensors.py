@@ -6,6 +6,9 @@ tensors share memory with the arrays, so nothing is copied in or out. On CUDA to
 
 from __future__ import annotations
 
+import ctypes
+import functools
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -98,3 +101,19 @@ def order_longest_first(time: Float[Tensor, "replicate patient"], event: Bool[Te
     np.bitwise_and(bits, -4, out=bits)
     np.bitwise_or(bits, (event.numpy().view(np.int8) ^ 1) << 1, out=bits)
     return torch.from_numpy(np.argsort(key, axis=-1))
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed blocks instead of returning them to the system; elsewhere nothing happens.
+
+    A block of trials allocates the same dozens of arrays of some hundred kilobytes again and again; by default each would be
+    mapped, zeroed page by page and unmapped. Peak memory does not change.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    for parameter, value in ((mmap_threshold, 1 << 30), (trim_threshold, 1 << 30), (top_pad, 16 << 20)):
+        mallopt(parameter, value)

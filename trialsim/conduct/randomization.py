@@ -80,12 +80,7 @@ def _arms_of_block(numbers: Float[np.ndarray, "replicate block position"], ratio
     size = numbers.shape[-1]
     share = size // sum(ratio)
     if size <= 8:
-        rank = np.zeros(numbers.shape, dtype=np.int8)
-        for later in range(1, size):
-            for earlier in range(later):
-                first = numbers[..., earlier] <= numbers[..., later]
-                rank[..., later] += first
-                rank[..., earlier] += ~first
+        rank = _rank_by_pairs(numbers)
     else:
         order = np.argsort(numbers, axis=-1, kind="stable")
         rank = np.empty(numbers.shape, dtype=np.int16)
@@ -94,6 +89,23 @@ def _arms_of_block(numbers: Float[np.ndarray, "replicate block position"], ratio
         return (rank >= ratio[0] * share).view(np.int8)
     arm_of_rank = np.repeat(np.arange(len(ratio), dtype=np.int8), np.array(ratio) * share)
     return arm_of_rank[rank]
+
+
+def _rank_by_pairs(numbers: Float[np.ndarray, "replicate block position"]) -> Int[np.ndarray, "replicate block position"]:
+    """The rank (from 0) of each number in its small block, by comparing every pair; faster than a sort up to eight."""
+    size = numbers.shape[-1]
+    columns = [np.ascontiguousarray(numbers[..., position]) for position in range(size)]
+    # Each starts as if it were greater than none before it and than all behind it.
+    ranks = [np.full(columns[0].shape, size - 1 - position, dtype=np.int8) for position in range(size)]
+    for later in range(1, size):
+        for earlier in range(later):
+            first = (columns[earlier] <= columns[later]).view(np.int8)
+            ranks[later] += first
+            ranks[earlier] -= first
+    out = np.empty(numbers.shape, dtype=np.int8)
+    for position in range(size):
+        out[..., position] = ranks[position]
+    return out
 
 
 def _varying_blocks(streams: Streams, block: Block, n: int, level: int, ratio: list[int], sizes: list[int]) -> Int[Tensor, "replicate position"]:
