@@ -89,6 +89,16 @@ class ExpectedCourse:
                 return math.inf
         return float(brentq(lambda calendar: self.events(calendar) - events, low, high, xtol=1e-7))
 
+    def time_of_exhaustion(self) -> float:
+        """The calendar time at which fewer than half a patient is expected to be at risk still (at most LONGEST after the last entry)."""
+        pooled = np.einsum("a,ast,s->t", self.share, self.at_risk, self.weight)
+
+        def excess(calendar: float) -> float:
+            return float(np.interp(calendar - self.entry_time, self.times, pooled).sum()) - 0.5
+
+        low, high = float(self.entry_time[-1]), float(self.entry_time[-1] + self.times[-1])
+        return high if excess(high) >= 0.0 else low if excess(low) <= 0.0 else float(brentq(excess, low, high, xtol=1e-6))
+
     def under_observation(self, calendar: float) -> Array:
         """Patients whose follow-up by `calendar` would reach each patient time, event or not, `[time]`."""
         return np.searchsorted(self.entry_time, calendar - self.times, side="right").astype(np.float64)
