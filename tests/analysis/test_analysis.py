@@ -10,7 +10,9 @@ from trialsim.analysis import Analysis, Treatment
 QUESTION = {"endpoint": "y", "treatment": {"test": "a", "reference": "b"}}
 
 
-@pytest.mark.parametrize("given, alpha, one_sided", [({}, 0.05, 0.025), ({"sides": 1}, 0.025, 0.025), ({"alpha": "10 %"}, 0.1, 0.05), ({"alpha": 0.05, "sides": 1}, 0.05, 0.05)])
+@pytest.mark.parametrize(
+    "given, alpha, one_sided", [({}, 0.05, 0.025), ({"sides": 1}, 0.025, 0.025), ({"alpha": "10 %"}, 0.1, 0.05), ({"alpha": 0.05, "sides": 1}, 0.05, 0.05)]
+)
 def test_alpha_is_total_over_the_sides(given, alpha, one_sided):
     analysis = Analysis.model_validate({**QUESTION, **given})
     assert analysis.alpha == pytest.approx(alpha, abs=1e-15)
@@ -37,7 +39,14 @@ def test_an_inconsistent_analysis_is_refused(given, message):
         Analysis.model_validate(given)
 
 
-@pytest.mark.parametrize("given, message", [({"test": "a", "reference": "a"}, "both test and reference"), ({"test": ["a", "a"], "reference": "b"}, "twice"), ({"test": [], "reference": "b"}, "no arm")])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"test": "a", "reference": "a"}, "both test and reference"),
+        ({"test": ["a", "a"], "reference": "b"}, "twice"),
+        ({"test": [], "reference": "b"}, "no arm"),
+    ],
+)
 def test_a_treatment_compares_different_arms(given, message):
     with pytest.raises(ValidationError, match=message):
         Treatment.model_validate(given)
