@@ -1,0 +1,100 @@
+"""Analyses name estimands, endpoints, arms, covariates, visits and looks; the method fits the endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trialsim.analysis import Analysis, GraphProcedure, Treatment
+from trialsim.spec.looks import endpoint_name
+from trialsim.spec.names import TWIN_PROGNOSIS, Names, is_not
+from trialsim.spec.nodes import Found, Path
+from trialsim.spec.protocol import Protocol
+from trialsim.spec.rules.estimands import check_treatment
+
+
+def treatment_of(protocol: Protocol, analysis: Analysis) -> Treatment | None:
+    """The comparison an analysis makes, by itself or by its estimand."""
+    estimand = protocol.estimands.get(analysis.estimand) if analysis.estimand is not None else None
+    return analysis.treatment if estimand is None else estimand.treatment
+
+
+def check(protocol: Protocol, names: Names) -> Iterator[Found]:
+    for name, analysis in protocol.analyses.items():
+        path = ("analyses", name)
+        if analysis.estimand is not None and analysis.estimand not in names.estimands:
+            yield Found((*path, "estimand"), is_not(analysis.estimand, "an estimand", names.estimands, "estimands"))
+        if analysis.endpoint is not None and analysis.endpoint not in names.endpoints:
+            yield Found((*path, "endpoint"), is_not(analysis.endpoint, "an endpoint", names.endpoints, "endpoints"))
+        if analysis.treatment is not None:
+            yield from check_treatment(analysis.treatment, (*path, "treatment"), names)
+        if analysis.alpha / analysis.sides > 0.5:
+            yield Found((*path, "alpha"), f"{analysis.alpha:g} is more than 0.5 per side")
+        yield from _covariates(analysis, path, names)
+        yield from _method(protocol, analysis, path)
+        yield from _named_arms(protocol, analysis, path, names)
+        if analysis.sides == 2 and analysis.futility is not None:
+            yield Found((*path, "futility"), "futility with sides: 2 is not defined; write sides: 1 and half the alpha", on_key=True)
+    for family, spanning in protocol.multiplicity.items():
+        for index, member in enumerate(spanning.members):
+            yield from _member(protocol, member, ("multiplicity", family, "members", index), names)
+        if isinstance(spanning.procedure, GraphProcedure):
+            for member in spanning.procedure.graph.weights:
+                if member not in spanning.members:
+                    place = ("multiplicity", family, "procedure", "graph", "weights", member)
+                    yield Found(place, is_not(member, "a member of the family", spanning.members, "members"), on_key=True)
+
+
+def _covariates(analysis: Analysis, path: Path, names: Names) -> Iterator[Found]:
+    for index, covariate in enumerate(analysis.covariates):
+        if covariate == TWIN_PROGNOSIS or names.covariates is None or covariate in names.covariates:
+            continue
+        yield Found((*path, "covariates", index), is_not(covariate, f"a covariate nor {TWIN_PROGNOSIS}", names.covariates, "covariates"))
+    for index, covariate in enumerate(analysis.stratify_by):
+        if names.covariates is not None and covariate not in names.covariates:
+            yield Found((*path, "stratify_by", index), is_not(covariate, "a covariate", names.covariates, "covariates"))
+        elif covariate in names.units and covariate not in names.levels:
+            yield Found((*path, "stratify_by", index), f'"{covariate}" is a number and has no levels to stratify by')
+
+
+def _method(protocol: Protocol, analysis: Analysis, path: Path) -> Iterator[Found]:
+    endpoint = protocol.endpoints.get(endpoint_name(protocol, analysis) or "")
+    allowed = analysis.endpoint_types
+    kinds = {endpoint.type, "time_to_event"} if endpoint is not None and endpoint.is_event else {endpoint.type} if endpoint is not None else set()
+    if endpoint is not None and allowed and not kinds & set(allowed):
+        yield Found(
+            (*path, "method"), f"{getattr(analysis, 'method', '')} cannot analyse a {endpoint.type} endpoint; it analyses {' and '.join(allowed)} endpoints"
+        )
+
+
+def _named_arms(protocol: Protocol, analysis: Analysis, path: Path, names: Names) -> Iterator[Found]:
+    """Options of single methods that name arms, endpoints or visits."""
+    for option in ("contrast", "trend"):
+        for arm in getattr(analysis, option, None) or {}:
+            if arm not in names.arms:
+                yield Found((*path, option, arm), is_not(arm, "an arm", names.arms, "arms"), on_key=True)
+    for index, endpoint in enumerate(getattr(analysis, "hierarchy", ())):
+        if endpoint not in names.endpoints:
+            yield Found((*path, "hierarchy", index), is_not(endpoint, "an endpoint", names.endpoints, "endpoints"))
+    for endpoint in getattr(analysis, "thresholds", None) or {}:
+        if endpoint not in names.endpoints:
+            yield Found((*path, "thresholds", endpoint), is_not(endpoint, "an endpoint", names.endpoints, "endpoints"), on_key=True)
+    if isinstance(getattr(analysis, "at", None), str) and getattr(analysis, "at", None) not in names.visits:
+        yield Found((*path, "at"), is_not(str(getattr(analysis, "at", "")), "a visit", names.visits, "visits"))
+    cause = getattr(analysis, "cause", None)
+    if cause is not None and names.has_truth and cause not in names.outcomes:
+        yield Found((*path, "cause"), is_not(cause, "an outcome", names.outcomes, "outcomes"))
+    treatment = treatment_of(protocol, analysis)
+    if isinstance(analysis.multiplicity, GraphProcedure) and treatment is not None:
+        for arm in analysis.multiplicity.graph.weights:
+            if arm not in treatment.tests:
+                yield Found((*path, "multiplicity", "graph", "weights", arm), is_not(arm, "a test arm of this analysis", treatment.tests, "arms"), on_key=True)
+
+
+def _member(protocol: Protocol, member: str, path: Path, names: Names) -> Iterator[Found]:
+    name, _, arm = member.partition(":")
+    if name not in names.analyses:
+        yield Found(path, is_not(name, "an analysis", names.analyses, "analyses"))
+    elif arm and name in protocol.analyses:
+        treatment = treatment_of(protocol, protocol.analyses[name])
+        if treatment is not None and arm not in treatment.tests:
+            yield Found(path, is_not(arm, f'a test arm of "{name}"', treatment.tests, "arms"))

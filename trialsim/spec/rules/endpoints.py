@@ -1,0 +1,43 @@
+"""Endpoints name outcomes and visits, and fit what they measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from trialsim.spec.names import Names, is_not
+from trialsim.spec.nodes import Found
+from trialsim.spec.protocol import Protocol
+from trialsim.twins.events import EventProcess
+from trialsim.twins.process import OutcomeProcess
+
+EVENT_PROCESSES: tuple[type[OutcomeProcess], ...] = get_args(EventProcess)
+
+
+def check(protocol: Protocol, names: Names) -> Iterator[Found]:
+    outcomes = protocol.truth.outcomes if protocol.truth is not None else {}
+    processes = {target: process for name, process in outcomes.items() for target in process.targets(name)}
+    for name, endpoint in protocol.endpoints.items():
+        path = ("endpoints", name)
+        named = [(("outcome",), endpoint.outcome)] if endpoint.outcome is not None else []
+        places = [*named, *((("outcomes", index), outcome) for index, outcome in enumerate(endpoint.outcomes))]
+        if names.has_truth and not places and endpoint.type != "composite":
+            yield Found((*path, "outcome"), "missing; it says which outcome of truth is measured")
+        for place, outcome in places:
+            if names.has_truth and outcome not in names.outcomes:
+                yield Found((*path, *place), is_not(str(outcome), "an outcome", names.outcomes, "outcomes"))
+            process = processes.get(str(outcome))
+            if process is None:
+                continue
+            is_event = isinstance(process, EVENT_PROCESSES)
+            if endpoint.type == "time_to_event" and not is_event:
+                yield Found((*path, *place), f'"{outcome}" is a value, not an event; a time_to_event endpoint needs an event time')
+            if endpoint.type == "continuous" and is_event:
+                yield Found((*path, *place), f'"{outcome}" is an event time; a continuous endpoint needs a value')
+        for index, visit in enumerate(endpoint.at):
+            if visit not in names.visits:
+                yield Found((*path, "at", index), is_not(visit, "a visit", names.visits, "visits"))
+        if endpoint.change_from is not None and endpoint.change_from not in names.visits:
+            yield Found((*path, "change_from"), is_not(endpoint.change_from, "a visit", names.visits, "visits"))
+        if endpoint.change_from is not None and endpoint.change_from in endpoint.at:
+            yield Found((*path, "change_from"), f'the change from "{endpoint.change_from}" at "{endpoint.change_from}" is always 0')

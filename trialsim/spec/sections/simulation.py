@@ -1,0 +1,54 @@
+"""The section `simulation`: how often, from which seed, and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from trialsim.parts import Part
+from trialsim.units import PositiveNumber
+
+DEFAULT_REPLICATES = 10_000
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class ReplicatesByRole(Part):
+    """Replicates of the scenarios of each role."""
+
+    default: PositiveInt = Field(default=DEFAULT_REPLICATES, description="Replicates of every role not named here.")
+    null_hypothesis: PositiveInt | None = Field(default=None, description="Replicates of null scenarios.")
+    alternative: PositiveInt | None = Field(default=None, description="Replicates of alternatives.")
+    sensitivity: PositiveInt | None = Field(default=None, description="Replicates of sensitivity scenarios.")
+    assurance: PositiveInt | None = Field(default=None, description="Replicates of assurance scenarios.")
+
+    def of(self, role: str) -> int:
+        """The number for a role."""
+        return getattr(self, role) or self.default
+
+
+class Keep(Part):
+    """What is kept of single trials."""
+
+    example_trials: int = Field(default=0, ge=0, description="Trials kept in full, as examples.")
+    patient_level: int = Field(default=0, ge=0, description="Replicates whose patient-level data are kept.")
+
+
+class Simulation(Part):
+    """`replicates`, `target_mcse` and `keep` do not change what a replicate is, so they are not in the protocol's hash."""
+
+    seed: int | None = Field(default=None, ge=0, description="The seed of every random number; required to run.", examples=[20261124])
+    replicates: PositiveInt | ReplicatesByRole = Field(default=DEFAULT_REPLICATES, description="Simulated trials per cell: a number, or one per role.")
+    target_mcse: dict[str, PositiveNumber] = Field(
+        default_factory=dict, description="Measure -> Monte Carlo standard error at which to stop.", examples=[{"power": 0.005}]
+    )
+    keep: Keep = Field(default_factory=Keep, description="What is kept of single trials.")
+
+    def replicates_of(self, role: str) -> int:
+        """The replicates of a scenario's role."""
+        return self.replicates if isinstance(self.replicates, int) else self.replicates.of(role)
+
+    def unsupported(self) -> Iterator[str]:
+        if self.target_mcse:
+            yield "target_mcse"
