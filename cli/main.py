@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import typer
+from trialsim_cli.analyse import analyse
+from trialsim_cli.resume import resume
+from trialsim_cli.run import run
+from trialsim_cli.status import status
 
 app = typer.Typer(
     name="trialsim",
@@ -16,6 +20,14 @@ app = typer.Typer(
 @app.callback()
 def root() -> None:
     """In-silico clinical trials: a protocol in YAML becomes evidence."""
+
+
+app.command()(analyse)
+
+
+app.command()(run)
+app.command()(resume)
+app.command()(status)
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def test_a_trial_with_categories_and_missing_values_is_that_of_r(case, visit, me
     rows = pd.read_csv(REFERENCE / "ancova.csv")
     values = {(row.output, row.term): row.value for row in rows[rows.case == case].itertuples()}
     table = pd.read_csv(REFERENCE / "fev_data.csv")
-    table = table[table.AVISIT == visit]
+    table = table[visit == table.AVISIT]
     covariates = np.stack(
         [table.FEV1_BL, table.SEX == "Female", table.RACE == "Black or African American", table.RACE == "White"],
         axis=-1,

@@ -16,7 +16,7 @@ from trialsim.analysis import confidence_interval, normal_statistic
 from trialsim.analysis.methods.cox import Cox
 from trialsim.records import EventData
 
-CASES = "SV-008 SV-009 SV-049 SV-068 SV-110 SV-112 SV-113 SV-130 SV-131 SV-132 SV-133 SV-170 SV-171".split()
+CASES = ["SV-008", "SV-009", "SV-049", "SV-068", "SV-110", "SV-112", "SV-113", "SV-130", "SV-131", "SV-132", "SV-133", "SV-170", "SV-171"]
 
 
 def _case(rows: pd.DataFrame, case: str):

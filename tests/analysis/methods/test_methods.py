@@ -18,10 +18,34 @@ FOLDER = Path(trialsim.analysis.methods.__file__).parent
 ANY_METHOD = TypeAdapter(Annotated[Union[METHODS], Field(discriminator="method")])  # noqa: UP007
 QUESTION = {"endpoint": "y", "treatment": {"test": "a", "reference": "b"}}
 REQUIRED = {"milestone": {"at": "12 months"}, "win_ratio": {"hierarchy": ["death", "relapse"]}}
-NAMES = (
-    "logrank maxcombo cox rmst milestone median_survival average_hazard_ratio aalen_johansen gray fine_gray lwyy t_test wilcoxon ancova mmrm clda "
-    "proportions fisher cmh logistic proportional_odds poisson negative_binomial gee win_ratio bayesian"
-).split()
+NAMES = [
+    "logrank",
+    "maxcombo",
+    "cox",
+    "rmst",
+    "milestone",
+    "median_survival",
+    "average_hazard_ratio",
+    "aalen_johansen",
+    "gray",
+    "fine_gray",
+    "lwyy",
+    "t_test",
+    "wilcoxon",
+    "ancova",
+    "mmrm",
+    "clda",
+    "proportions",
+    "fisher",
+    "cmh",
+    "logistic",
+    "proportional_odds",
+    "poisson",
+    "negative_binomial",
+    "gee",
+    "win_ratio",
+    "bayesian",
+]
 
 
 def _name(method: type[Analysis]) -> str:
