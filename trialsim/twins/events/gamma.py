@@ -43,8 +43,10 @@ class Gamma(EventLaw):
         return self.shape / self.mean
 
     def cumulative_hazard(self, t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        upper = torch.special.gammaincc(torch.full_like(t, self.shape), t * self.rate_per_day)
-        return upper.log_().neg_()
+        shape, x = torch.full_like(t, self.shape), t * self.rate_per_day
+        lower = torch.special.gammainc(shape, x)
+        late = torch.special.gammaincc(shape, x).log_()
+        return torch.where(lower > 0.5, late, lower.neg().log1p_()).neg_()
 
     def inverse_cumulative_hazard(self, h: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if h.device.type != "cpu":
