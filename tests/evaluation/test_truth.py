@@ -60,7 +60,7 @@ def hazard_ratio(
 ) -> TrueValue:
     model, sampler = setting(outcome, effect)
     function = sampled_log_hazard_ratio if sampled else true_log_hazard_ratio
-    value = function(model, "y", test=1, reference=0, sampler=sampler, cut_time=cut, weights=weights, n_twins=n)
+    value = function(model, ["y"], test=1, reference=0, sampler=sampler, cut_time=cut, weights=weights, n_twins=n)
     assert value is not None
     return value
 
@@ -130,6 +130,24 @@ def test_equal_effects_are_exactly_null_whatever_the_covariates() -> None:
     assert abs(hazard_ratio(outcome, None, n=20_000).value) < 1e-12
 
 
+def two_events(first: float, second: float) -> tuple[TwinModel, TwinSampler]:
+    outcomes = {"a": {"dist": "exponential", "median": "12 months"}, "b": {"dist": "exponential", "median": "6 months"}}
+    truth = Truth.model_validate({"outcomes": outcomes, "effects": {"test": {"a": {"hr": first}, "b": {"hr": second}}}})
+    return TwinModel(truth, arms=("reference", "test")), setting(outcomes["a"], None)[1]
+
+
+def test_the_first_of_two_events_has_the_weighted_hazard_ratio() -> None:
+    """Constant cause-specific hazards: the ratio of their sums, here (0.5 + 2 * 0.8) / 3, constant in time."""
+    model, sampler = two_events(0.5, 0.8)
+    value = true_log_hazard_ratio(model, ["a", "b"], test=1, reference=0, sampler=sampler, cut_time=CUT, n_twins=200_000)
+    assert value is not None
+    assert abs(value.value - math.log(2.1 / 3)) < 3 * value.mcse
+    model, sampler = two_events(0.6, 0.6)
+    assert true_log_hazard_ratio(model, ["a", "b"], test=1, reference=0, sampler=sampler, cut_time=CUT) == TrueValue(math.log(0.6))
+    model, sampler = two_events(1.0, 1.0)
+    assert true_log_hazard_ratio(model, ["a", "b"], test=1, reference=0, sampler=sampler, cut_time=CUT) == TrueValue(0.0)
+
+
 def test_patients_who_enter_after_the_cut_are_not_followed() -> None:
     value = hazard_ratio({"dist": "exponential", "median": "12 months"}, {"hr": 0.7}, cut=150.0, n=40_000)
     assert value.n == 20_000
@@ -137,7 +155,7 @@ def test_patients_who_enter_after_the_cut_are_not_followed() -> None:
 
 def test_no_event_in_an_arm_is_no_value() -> None:
     model, sampler = setting({"dist": "exponential", "rate": "0 / day"}, {"hr": [{"until": "1 day", "value": 1.0}, {"value": 0.5}]})
-    assert true_log_hazard_ratio(model, "y", test=1, reference=0, sampler=sampler, cut_time=CUT, n_twins=1000) is None
+    assert true_log_hazard_ratio(model, ["y"], test=1, reference=0, sampler=sampler, cut_time=CUT, n_twins=1000) is None
 
 
 def test_estimate_and_cluster_sandwich_are_lifelines() -> None:
@@ -167,7 +185,7 @@ def test_the_mcse_is_the_spread_over_independent_runs() -> None:
     values = []
     for seed in range(40):
         model, sampler = setting(outcome, effect, seed=seed)
-        value = sampled_log_hazard_ratio(model, "y", test=1, reference=0, sampler=sampler, cut_time=CUT, n_twins=4000)
+        value = sampled_log_hazard_ratio(model, ["y"], test=1, reference=0, sampler=sampler, cut_time=CUT, n_twins=4000)
         assert value is not None
         values.append(value)
     spread = float(np.std([value.value for value in values], ddof=1))
@@ -177,7 +195,7 @@ def test_the_mcse_is_the_spread_over_independent_runs() -> None:
 def test_block_size_does_not_change_the_value() -> None:
     model, sampler = setting({"dist": "exponential", "median": "12 months"}, {"hr": [{"until": "120 days", "value": 1.0}, {"value": 0.5}]})
     small = TwinSampler(sampler.streams, N, sampler.entry_times, sampler.cohort, block_size=7)
-    values = [true_log_hazard_ratio(model, "y", test=1, reference=0, sampler=source, cut_time=CUT, n_twins=20_000) for source in (sampler, small)]
+    values = [true_log_hazard_ratio(model, ["y"], test=1, reference=0, sampler=source, cut_time=CUT, n_twins=20_000) for source in (sampler, small)]
     assert values[0] == values[1]
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,7 @@ class TwinSampler:
 
 def true_log_hazard_ratio(
     model: TwinModel,
-    outcome: str,
+    outcomes: Sequence[str],
     *,
     test: int,
     reference: int,
@@ -75,20 +76,21 @@ def true_log_hazard_ratio(
 ) -> TrueValue | None:
     """The log of the true hazard ratio of arm `test` against `reference`, followed to calendar time `cut_time` (days).
 
-    `weights` are the allocation shares of (test, reference). None where an arm has no event before the cut. Exact where a
-    closed form exists (see above).
+    The event is the first of `outcomes`. `weights` are the allocation shares of (test, reference). None where an arm has no
+    event before the cut. Exact where a closed form exists (see above; outcomes of one ratio keep it together).
     """
-    if model.effect_is_identity(outcome, test, reference):
+    if all(model.effect_is_identity(outcome, test, reference) for outcome in outcomes):
         return TrueValue(0.0)
-    constant = model.constant_log_hr(outcome, test, reference)
-    if constant is not None and not model.has_prognosis(outcome):
+    constants = {model.constant_log_hr(outcome, test, reference) for outcome in outcomes}
+    constant = constants.pop() if len(constants) == 1 else None
+    if constant is not None and not any(model.has_prognosis(outcome) for outcome in outcomes):
         return TrueValue(constant)
-    return sampled_log_hazard_ratio(model, outcome, test=test, reference=reference, sampler=sampler, cut_time=cut_time, weights=weights, n_twins=n_twins)
+    return sampled_log_hazard_ratio(model, outcomes, test=test, reference=reference, sampler=sampler, cut_time=cut_time, weights=weights, n_twins=n_twins)
 
 
 def sampled_log_hazard_ratio(
     model: TwinModel,
-    outcome: str,
+    outcomes: Sequence[str],
     *,
     test: int,
     reference: int,
@@ -107,8 +109,8 @@ def sampled_log_hazard_ratio(
         entered = follow_up >= 0
         follow_ups.append(follow_up[entered])
         for arm, store in ((test, test_times), (reference, reference_times)):
-            times = model.event_time(outcome, streams=sampler.streams, block=block, n=sampler.n, cohort=cohort, arm=arm)
-            store.append(times[entered])
+            times = [model.event_time(outcome, streams=sampler.streams, block=block, n=sampler.n, cohort=cohort, arm=arm) for outcome in outcomes]
+            store.append(reduce(torch.minimum, times)[entered])
     joined = [torch.cat(parts).numpy() for parts in (test_times, reference_times, follow_ups)]
     return cox_limit(*joined, weights=weights)
 
