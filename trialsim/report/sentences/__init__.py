@@ -1,0 +1,1 @@
+"""The protocol in sentences, one file for each topic."""

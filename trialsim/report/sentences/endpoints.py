@@ -1,0 +1,50 @@
+"""What is measured, and when."""
+
+from __future__ import annotations
+
+from trialsim.report.sentences.passage import Passage
+from trialsim.report.wording import article, listed, time
+from trialsim.spec.protocol import Protocol
+from trialsim.spec.sections.endpoints import Endpoint
+from trialsim.spec.sections.visits import Visit
+
+
+def the_endpoints(protocol: Protocol) -> Passage:
+    """Endpoints with their definition, then the visits."""
+    visits = ""
+    if protocol.visits:
+        visits = f"Patients are seen at {listed(_visit(name, visit) for name, visit in protocol.visits.items())}."
+    return Passage.of(
+        "Endpoints", [f"{name} is the {endpoint.level} endpoint: {definition(name, endpoint)}." for name, endpoint in _levels(protocol)], [visits]
+    )
+
+
+def _levels(protocol: Protocol) -> list[tuple[str, Endpoint]]:
+    return list(protocol.endpoints.items())
+
+
+def definition(name: str, endpoint: Endpoint) -> str:
+    """`the time from randomisation to death`."""
+    first = f"the first of {listed(endpoint.components, 'or')}" if len(endpoint.components) > 1 else (endpoint.components[0] if endpoint.components else name)
+    if endpoint.is_event:
+        words = f"the time from randomisation to {first}"
+    else:
+        kind = {"continuous": "", "binary": "binary ", "count": "count of ", "ordinal": "ordinal "}[endpoint.type]
+        words = (
+            f"the {kind}change of {first} from {endpoint.change_from}"
+            if endpoint.change_from
+            else f"{article(kind + 'value').removesuffix('value')}value of {first}"
+        )
+    if endpoint.at:
+        words += f", measured at {listed(endpoint.at)}"
+    good = {("lower_is_better", True): "fewer or later events are better", ("higher_is_better", True): "more or earlier events are better"}.get(
+        (endpoint.direction, endpoint.is_event), f"{endpoint.direction.split('_')[0]} values are better"
+    )
+    lag = f"; its result is known {time(endpoint.lag)} after the measurement" if endpoint.lag else ""
+    return f"{words}; {good}{lag}"
+
+
+def _visit(name: str, visit: Visit) -> str:
+    when = f"every {time(visit.every)}" if visit.every is not None else "randomisation" if not visit.at else f"{time(visit.at)} after randomisation"
+    window = f" ± {time(visit.window)}" if visit.window else ""
+    return f"{name} ({when}{window})"
