@@ -7,7 +7,7 @@ so is every covariate and stratum. Nothing doubtful is analysed: a negative or m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +39,7 @@ class Question:
     """What is compared, in the words of the data.
 
     `columns` maps roles to columns; `arms` maps test and reference to their values in the arm column; `days` is the length
-    of the data's unit of time. `change`: the value at baseline is subtracted. `prognosis` gives the twin's expected
+    of the data's unit of time. `change`: the value at baseline is subtracted. `prognosis` is the twin's expected
     outcome of every row of the table, where a covariate asks for it.
     """
 
@@ -52,7 +52,7 @@ class Question:
     visit: Visit | None = None
     change: bool = False
     days: float = 1.0
-    prognosis: Callable[[], Numbers] | None = None
+    prognosis: Numbers | None = None
     notes: list[str] = field(default_factory=list)
     """What was left out, in words, for the user."""
 
@@ -207,7 +207,7 @@ def _covariate(table: PatientTable, question: Question, name: str) -> list[Numbe
     if name == PROGNOSIS:
         if question.prognosis is None:
             raise DataError(Problem(f"{PROGNOSIS} needs a cohort model (population.source or covariates) and truth in the protocol", file=table.file))
-        return [question.prognosis()]
+        return [question.prognosis]
     if name not in table.meaning and name in question.columns:
         name = question.columns[name]
     table.require(name)
