@@ -13,9 +13,9 @@ EXPONENTIAL = {"dist": "exponential", "median": "12 months"}
 AROUND: dict[str, Any] = {
     "arms": ("experimental", "control"),
     "visits": {"baseline": 0.0, "w20": 140.0},
-    "covariates": ("ecog", "age", "marker"),
-    "levels": {"ecog": ("0", "1")},
-    "units": {"ecog": "", "age": "time", "marker": ""},
+    "covariates": ("ecog", "age", "marker", "region"),
+    "levels": {"ecog": ("0", "1"), "region": ("asia", "europe")},
+    "units": {"ecog": "", "age": "time", "marker": "", "region": ""},
 }
 
 
@@ -67,8 +67,8 @@ def said(section: dict[str, Any]) -> list[str]:
             'truth.outcomes.death.prognostic.ecgo: "ecgo" is not a covariate; did you mean "ecog"?',
         ),
         (
-            {"outcomes": {"death": {**EXPONENTIAL, "prognostic": {"ecog": {"hr": 2}}}}},
-            "truth.outcomes.death.prognostic.ecog: ecog is categorical: say which level has the effect; levels: 0 and 1",
+            {"outcomes": {"death": {**EXPONENTIAL, "prognostic": {"region": {"hr": 2}}}}},
+            "truth.outcomes.death.prognostic.region: region is categorical: say which level has the effect; levels: asia and europe",
         ),
         (
             {"outcomes": {"death": {**EXPONENTIAL, "prognostic": {"ecog": {"hr": 2, "level": "2"}}}}},
@@ -99,6 +99,10 @@ def said(section: dict[str, Any]) -> list[str]:
 )
 def test_each_problem_is_one_line_with_its_path(section: dict[str, Any], line: str) -> None:
     assert said(section) == [line]
+
+
+def test_levels_named_by_their_number_are_numbers_too() -> None:
+    assert said({"outcomes": {"death": {**EXPONENTIAL, "prognostic": {"ecog": {"hr": 2}}}}}) == []
 
 
 def test_all_problems_are_reported_at_once_and_stop_the_twin_model() -> None:

@@ -26,6 +26,10 @@ class _Covariates:
             return None
         return f'"{name}" is not a covariate{did_you_mean(name, self.names) if self.names else "; the population has none"}'
 
+    def is_number(self, name: str) -> bool:
+        """Levels named 0, 1, 2, … are numbers too: an effect may be per unit of them."""
+        return all(level == str(place) for place, level in enumerate(self.levels.get(name, ())))
+
     def bad_level(self, name: str, level: str) -> str | None:
         if name in self.levels:
             return None if level in self.levels[name] else f'"{level}" is not a level of {name}{did_you_mean(level, self.levels[name])}'
@@ -50,7 +54,7 @@ def _prognostic(process: OutcomeProcess, covariates: _Covariates) -> Iterator[tu
             wrong = covariates.bad_level(name, effect.level)
             if wrong:
                 yield (*place, "level"), wrong
-        elif name in covariates.levels:
+        elif not covariates.is_number(name):
             yield place, f"{name} is categorical: say which level has the effect; levels: {listed(covariates.levels[name])}"
         for key, quantity in (("per", effect.per), ("center", effect.center)):
             unit = covariates.units.get(name, "")
