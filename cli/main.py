@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import typer
 from trialsim_cli.analyse import analyse
+from trialsim_cli.explain import explain
+from trialsim_cli.resolve import resolve
+from trialsim_cli.design import design
 from trialsim_cli.resume import resume
 from trialsim_cli.run import run
+from trialsim_cli.schema import schema
 from trialsim_cli.status import status
+from trialsim_cli.validate import validate
 
 app = typer.Typer(
     name="trialsim",
@@ -23,11 +28,16 @@ def root() -> None:
 
 
 app.command()(analyse)
+app.command()(design)
 
 
 app.command()(run)
 app.command()(resume)
 app.command()(status)
+app.command()(validate)
+app.command()(schema)
+app.command()(resolve)
+app.command()(explain)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ Curve = Callable[[int, Array], Array]
 """(arm, times `[time]`) -> a probability per patient and time, `[patient time]`, or `[1 time]` where it is the same for all."""
 
 LONGEST = 256 * 365.25  # days a patient is followed at most
-POINTS = 3000
+POINTS, FEW_POINTS, FEW_PATIENTS = 3000, 800, 64  # of the grid of times, for few patients and for more
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,8 @@ def expected_course(
     not being lost to follow-up. `stratum` `[patient]` counts from 0; without it there is one. `share` needs no scaling.
     """
     arms = range(len(share))
-    times = _grid(lambda t: max(float(np.mean(survival(arm, t) * retention(arm, t))) for arm in arms))
+    n_patients, longest = _extent(lambda t: [survival(arm, t) * retention(arm, t) for arm in arms])
+    times = _grid(longest, POINTS if n_patients <= FEW_PATIENTS else FEW_POINTS)
     n_strata = 1 if stratum is None else int(stratum.max()) + 1
     incidence, at_risk = np.zeros((len(share), n_strata, len(times))), np.zeros((len(share), n_strata, len(times)))
     for arm in arms:
@@ -163,10 +164,17 @@ def _patients_by_time(probability: torch.Tensor) -> Array:
     return np.ascontiguousarray(probability.numpy()[:, 0, :].T)
 
 
-def _grid(at_risk: Callable[[Array], float]) -> Array:
-    """Times from 0 until nobody is left (or LONGEST), half a day apart at first and wider later."""
+def _extent(observed: Callable[[Array], list[Array]]) -> tuple[int, float]:
+    """The number of patients averaged over, and a time by which nobody is left (at most LONGEST)."""
     longest = 365.25
-    while longest < LONGEST and at_risk(np.array([longest])) > 1e-9:
+    while True:
+        left = observed(np.array([longest]))
+        if longest >= LONGEST or max(float(arm.mean()) for arm in left) <= 1e-9:
+            return max(len(arm) for arm in left), longest
         longest *= 2.0
+
+
+def _grid(longest: float, points: int) -> Array:
+    """Times from 0 to `longest`, close together at first and wider later."""
     rise = 6.0
-    return np.asarray(longest * np.sinh(rise * np.linspace(0.0, 1.0, POINTS)) / math.sinh(rise))
+    return np.asarray(longest * np.sinh(rise * np.linspace(0.0, 1.0, points)) / math.sinh(rise))

@@ -27,8 +27,7 @@ Array = NDArray[np.float64]
 class PlannedLooks:
     """The looks of one analysis under one design.
 
-    `targets` `[look]` are events or patients, None where no total is known; `look_time` `[look]` in days, None where it
-    cannot be expected. `test_share` is the test arm's share of the compared patients, None where that is not declared.
+    `targets` `[look]` are events or patients, `look_time` `[look]` in days; None where they are not known. `test_share` is the test arm's share of the compared patients, None where that is not declared.
     `favours` is +1 where a larger estimate is better.
     """
 
@@ -36,8 +35,8 @@ class PlannedLooks:
     analysis: str
     bounds: Bounds
     is_event: bool
-    targets: Sequence[float] | None = None
-    look_time: Sequence[float] | None = None
+    targets: Sequence[float | None] | None = None
+    look_time: Sequence[float | None] | None = None
     test_share: float | None = None
     favours: int = -1
     arm: str | None = None
@@ -124,10 +123,10 @@ def scenario_row(
     }
 
 
-def number(value: float) -> float | None:
+def number(value: float | None) -> float | None:
     """A JSON number; None for what is not finite."""
-    return float(value) if math.isfinite(value) else None
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _half_up(value: float) -> int | None:
-    return math.floor(value + 0.5) if math.isfinite(value) else None
+def _half_up(value: float | None) -> int | None:
+    return math.floor(value + 0.5) if value is not None and math.isfinite(value) else None

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trialsim.conduct.expectation import expected_course_of_twins
+from trialsim.conduct.expectation import ExpectedCourse, expected_course_of_twins
 from trialsim.conduct.looks import Look
 from trialsim.conduct.stratification import crossed
 from trialsim.conduct.trial import PlannedAnalysis
@@ -32,7 +32,7 @@ from trialsim.rng import Block, Streams
 from trialsim.twins import TwinModel
 
 Array = NDArray[np.float64]
-N_BASELINES = 2048  # patients whose survival is averaged
+N_BASELINES = 1024  # patients whose survival is averaged
 N_TWINS = 20_000  # twins whose values give differences and standard deviations
 PROGNOSIS = "twin_prognosis"
 
@@ -78,11 +78,19 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """The bounds an analysis meets under a scenario, and what the scenario implies at its looks."""
+class LooksAhead:
+    """When the looks of an analysis are expected under a scenario, `[look]` each, and the bounds it meets there.
 
+    Fewer looks than planned where the scenario ends the trial early. `counted` is the information in the compared arms:
+    expected events, or patients with a value; `events` are those of all arms, None where the trial counts none.
+    """
+
+    time: Sequence[float]
+    enrolled: Sequence[int]
+    events: Sequence[float] | None
+    counted: Array
+    by_arm: Sequence[Array]
     bounds: Bounds
-    looks: ScenarioLooks
 
 
 def predictable(plan: PlannedAnalysis) -> bool:
@@ -93,41 +101,41 @@ def predictable(plan: PlannedAnalysis) -> bool:
     return getattr(method, "method", "") in (("logrank", "cox") if plan.visit is None else ("t_test", "ancova"))
 
 
-def predict(prospect: Prospect, trial: ExpectedTrial, plan: PlannedAnalysis, *, primary_endpoint: str | None) -> Prediction:
-    """The prediction for one analysis; it must be `predictable`. `primary_endpoint`: whose events looks count by default."""
-    all_looks = list(prospect.looks.values())
-    times = trial.look_times(all_looks, primary_endpoint)
+def looks_ahead(prospect: Prospect, trial: ExpectedTrial, plan: PlannedAnalysis, *, primary_endpoint: str | None) -> LooksAhead:
+    """The looks of an analysis in expectation. `primary_endpoint`: whose events the triggers of looks count by default."""
+    looks = list(prospect.looks.values())
+    times = trial.look_times(looks, primary_endpoint)
     own = [look for look in plan.looks if look < len(times)] if plan.looks else [len(times) - 1]
     at = [times[look] for look in own]
-    if plan.visit is None:
-        mean_z, information, counted = _event_looks(prospect, plan, at)
-        method, source = LOGRANK_METHOD, LOGRANK_SOURCE
-    else:
-        effect = _mean_effect(prospect, plan, plan.visit)
-        seen = [trial.completers_by_arm(plan.visit, time) for time in at]
-        test, reference = [row[plan.test] for row in seen], [row[plan.reference] for row in seen]
-        mean_z, information = effect.mean_z(test, reference, favours=plan.favours)
-        counted = np.add(test, reference)
-        method, source = MEANS_METHOD, MEANS_SOURCE
+    by_arm = [trial.courses[plan.endpoint].events_by_arm(time) if plan.visit is None else trial.completers_by_arm(plan.visit, time) for time in at]
+    counted = np.array([row[[plan.test, plan.reference]].sum() for row in by_arm])
     endpoint = primary_endpoint if primary_endpoint in trial.courses else next(iter(trial.courses), None)
     events = None if endpoint is None else [trial.courses[endpoint].events(time) for time in at]
-    met = _bounds(plan, counted, complete=len(times) == len(all_looks))
+    met = _bounds(plan, counted, complete=len(times) == len(looks))
+    return LooksAhead(at, [trial.enrolled(time) for time in at], events, counted, by_arm, met)
+
+
+def predict(prospect: Prospect, ahead: LooksAhead, plan: PlannedAnalysis) -> ScenarioLooks:
+    """What the scenario implies for the statistic at these looks; the analysis must be `predictable`."""
+    if plan.visit is None:
+        drift = logrank_drift(_stratified_course(prospect, plan), test=plan.test, reference=plan.reference, calendar=ahead.time)
+        mean_z, information = -plan.favours * drift.mean_z, drift.information
+        method, source = LOGRANK_METHOD, LOGRANK_SOURCE
+    else:
+        test, reference = ([row[arm] for row in ahead.by_arm] for arm in (plan.test, plan.reference))
+        mean_z, information = _mean_effect(prospect, plan, plan.visit).mean_z(test, reference, favours=plan.favours)
+        method, source = MEANS_METHOD, MEANS_SOURCE
     if np.any(np.diff(information, prepend=0.0) <= 0.0):  # a look that adds nothing: keep the planned correlations
-        information = met.information
-    return Prediction(met, ScenarioLooks(mean_z, information, at, [trial.enrolled(time) for time in at], events, method, source))
+        information = ahead.bounds.information
+    return ScenarioLooks(mean_z, information, ahead.time, ahead.enrolled, ahead.events, method, source)
 
 
-def _event_looks(prospect: Prospect, plan: PlannedAnalysis, at: Sequence[float]) -> tuple[Array, Array, Array]:
-    """Mean of z, information, and expected events of the two arms, `[look]` each."""
-    few = _first(prospect.cohort, N_BASELINES)
-    names = plan.method.stratify_by
+def _stratified_course(prospect: Prospect, plan: PlannedAnalysis) -> ExpectedCourse:
+    few, names = _first(prospect.cohort, N_BASELINES), plan.method.stratify_by
     stratum = crossed(few, names)[0][0].numpy().astype(np.int64) if names and few is not None else None
-    course = expected_course_of_twins(
+    return expected_course_of_twins(
         twins=prospect.twins, outcomes=prospect.outcomes[plan.endpoint], entry_time=prospect.entry_time, share=prospect.ratio, cohort=few, stratum=stratum
     )
-    drift = logrank_drift(course, test=plan.test, reference=plan.reference, calendar=at)
-    events = np.array([course.events_by_arm(time)[[plan.test, plan.reference]].sum() for time in at])
-    return -plan.favours * drift.mean_z, drift.information, events
 
 
 def _mean_effect(prospect: Prospect, plan: PlannedAnalysis, visit: str) -> MeanEffect:
