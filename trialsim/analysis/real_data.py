@@ -7,7 +7,7 @@ so is every covariate and stratum. Nothing doubtful is analysed: a negative or m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -148,15 +148,24 @@ def _at_visit(table: PatientTable, question: Question, visit: Visit, column: str
 
 def _refuse_twice(table: PatientTable, identifier: str, keep: Mask) -> None:
     table.require(identifier)
-    cells: Sequence[object] = table.text[identifier] if identifier in table.text else table.columns[identifier].tolist()
-    seen: dict[object, int] = {}
-    for row in np.flatnonzero(keep):
-        cell = cells[int(row)]
+    seen: dict[str, int] = {}
+    for row in np.flatnonzero(keep).tolist():
+        cell = _shown(table, identifier, row)
         if cell in seen:
             raise DataError(
                 Problem(f'row {row + 1}: patient {cell} ("{identifier}") is in row {seen[cell] + 1} already; map visit= where rows are visits', file=table.file)
             )
-        seen[cell] = int(row)
+        seen[cell] = row
+
+
+def _shown(table: PatientTable, name: str, row: int) -> str:
+    """A cell as the file has it."""
+    if name in table.text:
+        return str(table.text[name][row])
+    value = float(table.columns[name][row])
+    if np.isnan(value):
+        return "without a value"
+    return table.levels[name][int(value)] if name in table.levels else f"{value:g}"
 
 
 def _codes(table: PatientTable, question: Question, keep: Mask) -> Mask:

@@ -1,0 +1,151 @@
+"""The command `analyse`: the published results of ACTG 175, one row per analysis, and one clear line for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trialsim_cli.main import app
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[2]
+ACTG = ROOT / "trials" / "data" / "actg175.csv"
+ARMS = "arms: {test: {type: experimental}, reference: {type: active_comparator}}\n"
+TREATMENT = "treatment: {test: test, reference: reference}"
+
+
+def _protocol(folder: Path, *, kind: str = "time_to_event", options: str, more: str = "", endpoint: str = "") -> Path:
+    file = folder / "p.yaml"
+    file.write_text(
+        f"spec: trialsim/1\nstudy: {{id: A, title: an analysis}}\n{ARMS}endpoints: {{y: {{type: {kind}, outcome: y, level: primary{endpoint}}}}}\n"
+        f"analyses: {{primary: {{endpoint: y, {TREATMENT}, alpha: 0.05, sides: 2, {options}}}}}\n{more}"
+    )
+    return file
+
+
+def _call(*arguments: object):
+    return CliRunner().invoke(app, ["analyse", *map(str, arguments)])
+
+
+def _results(*arguments: object) -> list[dict]:
+    found = _call(*arguments, "--json")
+    assert found.exit_code == 0, found.output
+    printed = json.loads(found.stdout)
+    assert printed["schema"] == "trialsim.analysis/1"
+    return printed["results"]
+
+
+def test_the_hazard_ratio_of_actg175(tmp_path):
+    (row,) = _results(_protocol(tmp_path, options="method: cox"), "--data", ACTG, "--map", "time=days,event=cens,arm=treat", "--arms", "test=1,reference=0")
+    assert (round(row["estimate"], 3), round(row["ci_low"], 3), round(row["ci_high"], 3)) == (0.535, 0.447, 0.641)
+    assert row["n"] == 2139
+
+
+@pytest.mark.parametrize(
+    "options, estimate, std_error",
+    [
+        ("method: t_test", 46.8, 6.76),
+        ("method: ancova, covariates: [cd40]", 49.4, 5.78),
+        ("method: ancova, covariates: [cd40], robust: hc3", 49.4, 5.29),
+    ],
+)
+def test_the_cd4_difference_of_actg175(tmp_path, options, estimate, std_error):
+    protocol = _protocol(tmp_path, kind="continuous", options=options)
+    (row,) = _results(protocol, "--data", ACTG, "--map", "value=cd420", "--map", "arm=treat", "--arms", "test=1,reference=0")
+    assert row["estimate"] == pytest.approx(estimate, abs=0.05)
+    assert row["std_error"] == pytest.approx(std_error, abs=0.005)
+    assert row["scale"] == "difference"
+
+
+def test_a_change_adjusted_for_baseline_differs_as_the_value_does(tmp_path):
+    more = "visits: {baseline: {at: 0 weeks}, w20: {at: 20 weeks}}\n"
+    protocol = _protocol(tmp_path, kind="continuous", options="method: ancova, covariates: [cd40]", endpoint=", at: [w20], change_from: baseline", more=more)
+    (change,) = _results(protocol, "--data", ACTG, "--map", "value=cd420,baseline=cd40,arm=treat", "--arms", "test=1,reference=0")
+    protocol = _protocol(tmp_path, kind="continuous", options="method: ancova, covariates: [cd40]", endpoint=", at: [w20]", more=more)
+    (value,) = _results(protocol, "--data", ACTG, "--map", "value=cd420,arm=treat", "--arms", "test=1,reference=0")
+    assert change["visit"] == "w20"
+    for field in ("estimate", "std_error", "df"):
+        assert change[field] == pytest.approx(value[field], rel=1e-9)
+
+
+def test_the_protocol_of_actg175_names_its_own_columns_arms_and_card():
+    (row,) = _results(ROOT / "trials" / "actg175.yaml", "--data", ACTG, "--analysis", "primary")
+    assert (row["test"], row["reference"], row["method"]) == ("combination", "zdv", "logrank")
+    assert round(row["estimate"], 3) == 0.535
+    assert row["p_value"] < 1e-10
+    assert row["n_events"] == 521
+
+
+def test_the_twins_prognosis_is_what_the_protocol_says_it_is(tmp_path):
+    """With a prognosis linear in x, adjusting for it is adjusting for x."""
+    generator = np.random.default_rng(5)
+    x, arm = generator.normal(size=200), np.arange(200) % 2
+    y = 2.0 * x + 0.5 * arm + generator.normal(size=200)
+    data = tmp_path / "data.csv"
+    data.write_text("x,arm,value\n" + "".join(f"{a!r},{b},{c!r}\n" for a, b, c in zip(x.tolist(), arm.tolist(), y.tolist(), strict=True)))
+    more = (
+        "population: {planned_enrollment: 200, covariates: {x: {dist: normal, mean: 0, sd: 1}}}\nvisits: {w4: {at: 4 weeks}}\n"
+        "truth: {outcomes: {y: {dist: normal, mean: 1, sd: 1, prognostic: {x: {shift: 2, per: 1}}}}}\n"
+    )
+    rows = []
+    for covariate in ("twin_prognosis", "x"):
+        protocol = _protocol(tmp_path, kind="continuous", options=f"method: ancova, covariates: [{covariate}]", endpoint=", at: [w4]", more=more)
+        rows += _results(protocol, "--data", data, "--arms", "test=1,reference=0")
+    for field in ("estimate", "std_error", "df", "statistic"):
+        assert rows[0][field] == pytest.approx(rows[1][field], rel=1e-9)
+    assert rows[0]["std_error"] < 0.2
+
+
+def test_a_result_reads_as_a_sentence(tmp_path):
+    found = _call(_protocol(tmp_path, options="method: cox"), "--data", ACTG, "--map", "time=days,event=cens,arm=arms", "--arms", "test=1,reference=0")
+    assert found.exit_code == 0
+    assert found.stdout.startswith("primary (cox): test against reference; hazard ratio 0.4947 (0.3884 to 0.6303); z = 5.697, p = ")
+    assert found.stdout.rstrip().endswith("1054 patients, 284 events")
+    assert "1085 of 2139 rows belong to neither arm and are left out" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (["--map", "time=days,event=cens,arm=treat", "--arms", "test=1,reference=5"], 3, 'no patient has treat = 5 (arm "reference")'),
+        (["--map", "tme=days", "--arms", "test=1,reference=0"], 2, '--map: "tme" is not a role of a column; did you mean "time"?'),
+        (["--map", "time"], 2, '--map: "time" is not of the form name=value'),
+        (["--map", "z.time=days"], 2, '"z" is not an endpoint'),
+        (["--arms", "tests=1"], 2, '--arms: "tests" is not an arm of the protocol; did you mean "test"?'),
+        (["--map", "time=day,event=cens,arm=treat"], 3, 'there is no column "day"; did you mean "days"?'),
+        (["--map", "time=days,event=cd40,arm=treat", "--arms", "test=1,reference=0"], 3, 'event ("cd40") is not 0 (censored) or 1 (event): row 1 (422)'),
+        (["--map", "time=days,event=cens,arm=treat", "--time-unit", "moons"], 2, '--time-unit: "moons" is not a unit of time'),
+        (["--analysis", "secondary"], 2, '--analysis: "secondary" is not an analysis; allowed: primary'),
+    ],
+)
+def test_a_wrong_call_gets_one_line(tmp_path, arguments, code, message):
+    found = _call(_protocol(tmp_path, options="method: cox"), "--data", ACTG, *arguments)
+    assert found.exit_code == code
+    assert found.stdout == ""
+    assert message in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "kind, options, message",
+    [
+        ("continuous", "method: mmrm", "not supported yet: analyses.primary: mmrm"),
+        ("time_to_event", "method: cox, ties: exact", "not supported yet: analyses.primary: ties: exact of cox"),
+        ("time_to_event", "method: t_test", "continuous"),
+    ],
+)
+def test_what_cannot_be_analysed_is_refused(tmp_path, kind, options, message):
+    found = _call(
+        _protocol(tmp_path, kind=kind, options=options), "--data", ACTG, "--map", "time=days,event=cens,value=cd420,arm=treat", "--arms", "test=1,reference=0"
+    )
+    assert found.exit_code == 3
+    assert message in found.stderr
+    assert found.stdout == ""
+
+
+def test_a_missing_file_is_named(tmp_path):
+    found = _call(_protocol(tmp_path, options="method: cox"), "--data", tmp_path / "none.csv")
+    assert found.exit_code == 3
+    assert found.stderr.strip().endswith("none.csv  there is no such file")
