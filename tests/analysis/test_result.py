@@ -16,7 +16,25 @@ from trialsim.analysis.result import result_row
 from trialsim.errors import DataError
 from trialsim.records import EventData
 
-FIELDS = ["analysis", "method", "test", "reference", "visit", "population", "estimate", "scale", "std_error", "std_error_scale", "ci_low", "ci_high", "statistic", "df", "p_value", "n", "n_events"]
+FIELDS = [
+    "analysis",
+    "method",
+    "test",
+    "reference",
+    "visit",
+    "population",
+    "estimate",
+    "scale",
+    "std_error",
+    "std_error_scale",
+    "ci_low",
+    "ci_high",
+    "statistic",
+    "df",
+    "p_value",
+    "n",
+    "n_events",
+]
 
 
 def _row(method: Analysis, data, favours=-1) -> dict:
@@ -51,6 +69,17 @@ def test_what_a_method_does_not_estimate_is_null(survival_data, method_of):
     assert with_cox["statistic"] == row["statistic"]
     cox = _row(method_of(Cox), survival_data("lung"))
     assert with_cox["estimate"] == pytest.approx(cox["estimate"], rel=1e-12)
+
+
+def test_an_infinite_hazard_ratio_is_null_beside_a_test_that_is_not(method_of):
+    data = EventData(
+        time=torch.arange(1.0, 21.0, dtype=torch.float64)[None],
+        event=(torch.arange(20) % 2 == 0)[None],
+        group=(torch.arange(20) % 2).to(torch.int8)[None],
+    )
+    row = _row(method_of(LogRank, estimate="cox"), data)
+    assert row["statistic"] > 2
+    assert row["estimate"] is row["std_error"] is row["ci_high"] is row["scale"] is None
 
 
 def test_a_difference_has_df_and_no_events(simulated_values, method_of):

@@ -18,7 +18,8 @@ def result_row(
 ) -> dict[str, Any]:
     """Estimate on the natural scale, standard error on the scale of inference, test, interval at 1 - 2 one-sided alpha.
 
-    `data` has one replicate. What the method does not estimate is None. Raises DataError where the analysis fails.
+    `data` has one replicate. What the method does not estimate, or cannot
+    (a hazard ratio that is infinite, beside a log-rank test that is not), is None. Raises DataError where the analysis fails.
     """
     found = method.estimate(data, favours=favours)
     cause = FAILURES[int(found.failure[0])]
@@ -26,11 +27,12 @@ def result_row(
         raise DataError(Problem(f"{cause} ({test} against {reference})", path=f"analyses.{name}"))
 
     def number(field: Any) -> float | None:
-        return None if field is None else float(field[0])
+        return None if field is None or math.isnan(field[0]) else float(field[0])
 
     is_ratio = (method.std_error_scale or "").startswith("log_")
     interval = confidence_interval(found, alpha_one_sided=method.alpha_one_sided)
-    estimate, low, high = number(found.estimate), *(number(limit) for limit in interval or (None, None))
+    estimate, std_error = number(found.estimate), number(found.std_error)
+    low, high = (number(limit) for limit in interval or (None, None))
     if is_ratio:
         estimate, low, high = (None if value is None else _exp(value) for value in (estimate, low, high))
     return {
@@ -42,8 +44,8 @@ def result_row(
         "population": population,
         "estimate": estimate,
         "scale": None if estimate is None else method.scale,
-        "std_error": number(found.std_error),
-        "std_error_scale": None if found.std_error is None else method.std_error_scale,
+        "std_error": std_error,
+        "std_error_scale": None if std_error is None else method.std_error_scale,
         "ci_low": low,
         "ci_high": high,
         "statistic": number(found.statistic),
