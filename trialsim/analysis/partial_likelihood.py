@@ -70,26 +70,67 @@ def standardised(x: Float[Tensor, "column replicate rank"], there: Float[Tensor,
     return centred * torch.where(sd > 0, 1.0 / sd, 0.0)[..., None], sd
 
 
-def evaluate(
-    coefficients: Float[Tensor, "column replicate"], x: Float[Tensor, "column replicate rank"], there: Tensor, risk: RiskSets, *, arm_free: bool
-) -> Point:
-    """Likelihood, score and Newton step. `arm_free` false: the last column is held where it is."""
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What likelihood, score, information and residuals are made of, at some coefficients."""
+
+    eta: Float[Tensor, "replicate rank"]
+    theta: Float[Tensor, "replicate rank"]
+    total: Float[Tensor, "replicate rank"]
+    """S0 at events, 1 elsewhere."""
+    increment: Float[Tensor, "replicate rank"]
+    """1/S0 at events, 0 elsewhere."""
+    mean: Float[Tensor, "column replicate rank"]
+    """S1/S0 at events, 0 elsewhere."""
+    seen: Float[Tensor, "replicate rank"]
+    """The increments each patient was at risk for."""
+
+
+def _sums(coefficients: Float[Tensor, "column replicate"], x: Float[Tensor, "column replicate rank"], there: Tensor, risk: RiskSets) -> _Sums:
     eta = coefficients[0][:, None] * x[0]
     for coefficient, column in zip(coefficients[1:], x[1:], strict=True):
         eta = eta + coefficient[:, None] * column
     theta = torch.exp(eta) * there
-    event = risk.event
-    total = risk.at_risk(theta) * event + (1.0 - event)
-    increment = event / total
-    mean = risk.at_risk(theta * x) * increment
-    expected = theta * risk.accumulated(increment)
-    score = (event * x).sum(-1) - mean.sum(-1)
-    weighted = expected * x
-    information = torch.stack([(weighted[j] * x).sum(-1) - (mean[j] * mean).sum(-1) for j in range(len(x))])
-    step, pivots = _solve(information, score, arm_free=arm_free)
-    return Point(
-        log_likelihood=(event * eta).sum(-1) - (event * torch.log(total)).sum(-1), score=score, step=step, decrement=(score * step).sum(0), pivots=pivots
-    )
+    total = risk.at_risk(theta) * risk.event + (1.0 - risk.event)
+    increment = risk.event / total
+    return _Sums(eta, theta, total, increment, mean=risk.at_risk(theta * x) * increment, seen=risk.accumulated(increment))
+
+
+def _information(sums: _Sums, x: Float[Tensor, "column replicate rank"]) -> Float[Tensor, "column column replicate"]:
+    weighted = sums.theta * sums.seen * x
+    return torch.stack([(weighted[j] * x).sum(-1) - (sums.mean[j] * sums.mean).sum(-1) for j in range(len(x))])
+
+
+def evaluate(
+    coefficients: Float[Tensor, "column replicate"], x: Float[Tensor, "column replicate rank"], there: Tensor, risk: RiskSets, *, arm_free: bool
+) -> Point:
+    """Likelihood, score and Newton step. `arm_free` false: the last column is held where it is."""
+    sums = _sums(coefficients, x, there, risk)
+    score = (risk.event * x).sum(-1) - sums.mean.sum(-1)
+    step, pivots = _solve(_information(sums, x), score, arm_free=arm_free)
+    log_likelihood = (risk.event * sums.eta).sum(-1) - (risk.event * torch.log(sums.total)).sum(-1)
+    return Point(log_likelihood=log_likelihood, score=score, step=step, decrement=(score * step).sum(0), pivots=pivots)
+
+
+def robust_variance(
+    coefficients: Float[Tensor, "column replicate"], x: Float[Tensor, "column replicate rank"], there: Tensor, risk: RiskSets
+) -> Float[Tensor, "replicate"]:
+    """The sandwich variance of the arm's coefficient: Σ_i (I^-1 r_i)², r_i the score residuals of the patients.
+
+    r_i = δ_i (x_i - x̄_i) - exp(x_i'b) Σ_{events e that i is at risk for} (x_i - x̄_e) / S0_e, with Efron's weights for tied events.
+
+    **Source:** Lin & Wei 1989 (doi 10.1080/01621459.1989.10478874).
+    """
+    sums = _sums(coefficients, x, there, risk)
+    unit = torch.zeros_like(coefficients)
+    unit[-1] = 1.0
+    direction, _ = _solve(_information(sums, x), unit, arm_free=True)
+    influence = torch.zeros_like(sums.theta)
+    for weight, column, mean in zip(direction, x, sums.mean, strict=True):
+        own = risk.event * column - risk.tied_mean(mean)
+        expected = sums.theta * (column * sums.seen - risk.accumulated(sums.increment * mean))
+        influence = influence + weight[:, None] * (own - expected)
+    return (influence * influence).sum(-1)
 
 
 def _solve(a: Float[Tensor, "column column replicate"], b: Float[Tensor, "column replicate"], *, arm_free: bool) -> tuple[Tensor, Tensor]:

@@ -71,6 +71,14 @@ class RiskSets:
         taken = part.cumsum(-1)
         return seen - (taken.gather(-1, self.last) - (taken - part).gather(-1, self.first))
 
+    def tied_mean(self, value: Float[Tensor, "replicate rank"]) -> Float[Tensor, "replicate rank"]:
+        """At each event, the mean of `value` (zero where there is no event) over the events tied with it."""
+        if self.first is None or self.last is None:
+            return value
+        running = value.cumsum(-1)
+        total = running.gather(-1, self.last) - (running - value).gather(-1, self.first)
+        return torch.where(self.last > self.first, total / (self.last - self.first + 1), value)
+
     def rows(self, which: Int[Tensor, "row"]) -> RiskSets:
         """The layout of some replicates."""
         fields = (self.order, self.event, self.first, self.last, self.share, self.start, self.end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import warnings
@@ -41,6 +42,10 @@ def test_estimates_and_tests_are_those_of_r(case, survival_rows, survival_data, 
         low, high = confidence_interval(found, alpha_one_sided=0.025)
         assert math.exp(low.item()) == pytest.approx(values["ci_lower", 1], rel=1e-6)
         assert math.exp(high.item()) == pytest.approx(values["ci_upper", 1], rel=1e-6)
+    if ("robust_se", 1) in values:
+        robust = method_of(Cox, ties=ties, robust=True).estimate(data, favours=-1)
+        assert robust.std_error.item() == pytest.approx(values["robust_se", 1], rel=1e-6)
+        assert robust.estimate.item() == found.estimate.item()
     for test, output in (("score", "score_test"), ("likelihood_ratio", "lr_test")):
         if (output, 1) in values:
             statistic = method_of(Cox, ties=ties, test=test).estimate(data, favours=-1).statistic.item()
@@ -83,6 +88,46 @@ def test_patients_with_a_missing_covariate_are_left_out(survival_data, method_of
     assert found.n.item() == int(complete.sum())
     assert found.n_events.item() == expected.n_events.item()
     assert found.estimate.item() == pytest.approx(expected.estimate.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("name, covariates, stratum", [("lung", (), None), ("colon_death", ("age", "extent"), "sex"), ("aml", (), None)])
+def test_robust_errors_are_those_of_lifelines(name, covariates, stratum, survival_data, method_of):
+    data = survival_data(name, covariates, stratum)
+    # lifelines' sandwich knows no Efron weights: break the ties, events in the order of the file.
+    time = data.time + torch.arange(data.time.shape[-1]) * 1e-7 + 1e-4 * (~data.event)
+    found = method_of(Cox, robust=True).estimate(dataclasses.replace(data, time=time), favours=-1)
+    columns = {} if data.covariates is None else dict(zip(covariates, data.covariates[0].T.numpy(), strict=True))
+    table = pd.DataFrame({"time": time[0].numpy(), "event": data.event[0].numpy(), "arm": data.group[0].numpy().astype(float), **columns})
+    if stratum is not None:
+        table["stratum"] = data.stratum[0].numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = CoxPHFitter().fit(table, "time", "event", strata=None if stratum is None else "stratum", robust=True)
+    assert found.estimate.item() == pytest.approx(fit.params_["arm"], rel=1e-5)
+    assert found.std_error.item() == pytest.approx(fit.standard_errors_["arm"], rel=1e-5)
+
+
+def test_the_robust_error_is_that_of_the_jackknife(survival_data, method_of):
+    """The sandwich is the infinitesimal jackknife; leaving patients out one at a time gives nearly the same, ties and all."""
+    data = survival_data("lung", ("age",))
+    n = data.time.shape[-1]
+    without = dataclasses.replace(
+        data,
+        time=torch.where(torch.eye(n, dtype=torch.bool), -1.0, data.time.expand(n, n)),
+        event=data.event.expand(n, n).clone(),
+        group=data.group.expand(n, n).clone(),
+        covariates=data.covariates.expand(n, n, 1).clone(),
+    )
+    for ties in ("efron", "breslow"):
+        each = method_of(Cox, ties=ties).estimate(without, favours=-1).estimate
+        jackknife = ((each - each.mean()) ** 2).sum().sqrt().item()
+        robust = method_of(Cox, ties=ties, robust=True).estimate(data, favours=-1).std_error.item()
+        assert robust == pytest.approx(jackknife, rel=0.04)
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_robust_numbers_do_not_depend_on_the_block(robust, simulated_events, assert_same_bits, method_of):
+    assert_same_bits(method_of(Cox, robust=robust), simulated_events(replicates=70, n=101, columns=1, strata=2, tied=True), favours=-1)
 
 
 @pytest.mark.parametrize("test", ["wald", "score", "likelihood_ratio"])

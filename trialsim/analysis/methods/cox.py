@@ -1,7 +1,7 @@
 """Proportional hazards regression by partial likelihood: the arm, covariates beside it, strata with their own baseline.
 
 The estimate is the log hazard ratio of test against reference with its standard error from the observed information at
-the maximum. `test: wald` is b/se; `score` is U/√I at b = 0 and `likelihood_ratio` the signed root of
+the maximum, or (`robust`) from the sandwich of score residuals. `test: wald` is b/se; `score` is U/√I at b = 0 and `likelihood_ratio` the signed root of
 2 (log L(b) - log L(0)), both with the covariates' coefficients at their maximum under b = 0. Tied times by Efron's or
 Breslow's method. Patients with a missing covariate are left out (complete cases).
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.arm_hazard_ratio import arm_counts, cox_arm_only, score_at_log_hr
 from trialsim.analysis.failures import DID_NOT_CONVERGE, SINGULAR, complete_cases, event_failures, fail
-from trialsim.analysis.partial_likelihood import maximise, standardised
+from trialsim.analysis.partial_likelihood import maximise, robust_variance, standardised
 from trialsim.analysis.risk_sets import Ties, risk_sets
 from trialsim.records import Estimates, EventData
 
@@ -43,21 +43,24 @@ class Cox(Analysis):
 
     method: Literal["cox"] = Field(description="Cox proportional hazards regression.")
     ties: Literal["efron", "breslow", "exact"] = Field(default="efron", description="How tied event times enter the partial likelihood.")
-    robust: bool = Field(default=False, description="Sandwich variance.")
+    robust: bool = Field(default=False, description="Sandwich standard error, which does not need proportional hazards.")
     test: Literal["wald", "score", "likelihood_ratio"] = Field(default="wald", description="Which test of the arm is reported.")
 
     def unsupported(self) -> Iterator[str]:
         yield from super().unsupported()
         if self.ties == "exact":
             yield "ties: exact of cox"
-        if self.robust:
-            yield "robust: true of cox"
+        if self.robust and self.test != "wald":
+            yield f"robust: true with test: {self.test} of cox"
 
     def estimate(self, data: EventData, *, favours: int) -> Estimates:  # type: ignore[override]
         """Log hazard ratio, its standard error and the test; see `Analysis.estimate`."""
         assert self.ties != "exact", "exact ties have no kernel"
         data = _complete(data)
-        fit = _arm_alone(data, ties=self.ties, test=self.test) if data.covariates is None else _with_covariates(data, ties=self.ties, test=self.test)
+        if data.covariates is None and not self.robust:
+            fit = _arm_alone(data, ties=self.ties, test=self.test)
+        else:
+            fit = _with_covariates(data, ties=self.ties, test=self.test, robust=self.robust)
         if self.test == "wald":
             statistic = fit.log_hr / fit.std_error
         elif self.test == "score":
@@ -102,19 +105,20 @@ def _arm_alone(data: EventData, *, ties: Ties, test: str) -> _Fit:
     return _Fit(log_hr=fit.estimate, std_error=fit.std_error, score_z=score_z, log_likelihood_gain=gain, failure=fit.failure)
 
 
-def _with_covariates(data: EventData, *, ties: Ties, test: str) -> _Fit:
-    assert data.covariates is not None
+def _with_covariates(data: EventData, *, ties: Ties, test: str, robust: bool) -> _Fit:
     there = data.time >= 0
     risk = risk_sets(data.time, data.event, data.stratum if data.n_strata > 1 else None, ties=ties)
     present = there.gather(-1, risk.order).to(torch.float64)
-    covariates = torch.where(there[..., None], data.covariates, 0.0)
-    columns = [*covariates.unbind(-1), data.group.to(torch.float64)]
+    columns = [data.group.to(torch.float64)]
+    if data.covariates is not None:
+        columns = [*torch.where(there[..., None], data.covariates, 0.0).unbind(-1), *columns]
     x, sd = standardised(torch.stack([column.gather(-1, risk.order) for column in columns]), present)
     full = maximise(x, present, risk)
     failure = event_failures(data)
     failure = torch.where((failure == 0) & (full.point.pivots[-1] == 0), SINGULAR, failure)
     failure = torch.where((failure == 0) & ~full.converged, DID_NOT_CONVERGE, failure)
-    log_hr, std_error = full.coefficients[-1] / sd[-1], full.point.pivots[-1].rsqrt() / sd[-1]
+    error = robust_variance(full.coefficients, x, present, risk).sqrt() if robust else full.point.pivots[-1].rsqrt()
+    log_hr, std_error = full.coefficients[-1] / sd[-1], error / sd[-1]
     score_z = gain = torch.zeros_like(log_hr)
     if test != "wald":
         null = maximise(x, present, risk, arm_free=False)
