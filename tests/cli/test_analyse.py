@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from trialsim_cli.main import app
 from typer.testing import CliRunner
@@ -76,6 +77,25 @@ def test_the_protocol_of_actg175_names_its_own_columns_arms_and_card():
     assert round(row["estimate"], 3) == 0.535
     assert row["p_value"] < 1e-10
     assert row["n_events"] == 521
+
+
+def test_a_visit_of_data_in_long_form_is_that_of_r(tmp_path):
+    reference = ROOT / "tests" / "reference"
+    rows = pd.read_csv(reference / "ancova.csv")
+    expected = {row.output: row.value for row in rows[(rows.case == "MM-041") & (rows.term == "ARMCDTRT")].itertuples()}
+    protocol = _protocol(
+        tmp_path,
+        kind="continuous",
+        options="method: ancova, covariates: [FEV1_BL, SEX, RACE]",
+        endpoint=", at: [VIS3, VIS4]",
+        more="visits: {VIS3: {at: 12 weeks}, VIS4: {at: 16 weeks}}\n",
+    )
+    mapping = "value=FEV1,visit=AVISIT,arm=ARMCD,id=USUBJID"
+    (row,) = _results(protocol, "--data", reference / "fev_data.csv", "--map", mapping, "--arms", "test=TRT,reference=PBO")
+    assert row["visit"] == "VIS4"
+    assert row["estimate"] == pytest.approx(expected["estimate"], rel=1e-8)
+    assert row["std_error"] == pytest.approx(expected["se"], rel=1e-8)
+    assert row["p_value"] == pytest.approx(expected["p"], rel=1e-6)
 
 
 def test_the_twins_prognosis_is_what_the_protocol_says_it_is(tmp_path):
