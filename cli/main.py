@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 from trialsim_cli.analyse import analyse
+from trialsim_cli.design import design
 from trialsim_cli.explain import explain
 from trialsim_cli.resolve import resolve
-from trialsim_cli.design import design
 from trialsim_cli.resume import resume
 from trialsim_cli.run import run
 from trialsim_cli.schema import schema
