@@ -96,17 +96,19 @@ class LiveProgress(Tally):
 
     def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)
-        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._render)
+        self._live: Live | None = None
 
     def start(self, cells: Sequence[PlannedCell]) -> None:
         super().start(cells)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._render)
         self._live.start()
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
 
     def stop(self) -> None:
-        self._live.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def _render(self) -> Group:
         table = Table("cell", "replicates", "", "power so far", box=None, pad_edge=False)

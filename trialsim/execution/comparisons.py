@@ -1,0 +1,30 @@
+"""What evaluation is told about a cell's analyses: from the compiled trial and the true values of its estimands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trialsim.evaluation.results import Comparison
+from trialsim.evaluation.truth import TrueValue, in_null_hypothesis
+from trialsim.simulate import Trial
+
+
+def comparisons_of(trial: Trial, truths: Mapping[str, TrueValue | None]) -> dict[str, Comparison]:
+    """By analysis, as the keys of `TrialRecord.analyses`."""
+    found = {}
+    for name, plan in trial.analyses.items():
+        true = truths.get(name)
+        method = plan.method
+        found[name] = Comparison(
+            analysis=name,
+            endpoint=plan.endpoint,
+            arm=None,
+            scale=method.std_error_scale,
+            alpha_one_sided=method.alpha_one_sided,
+            sides=method.sides,
+            looks=tuple(look + 1 for look in plan.looks) or tuple(range(1, len(trial.looks) + 1)),
+            futility=plan.monitoring.futility is not None,
+            null=true is not None and in_null_hypothesis(true, benefit=plan.favours, sides=method.sides),
+            truth=true,
+        )
+    return found

@@ -1,0 +1,233 @@
+"""A run from beginning to end, and the rest of one that was interrupted.
+
+    cells × chunks ──► executor ──► stored chunks ──► evaluation ──► results.json
+
+Everything that can be refused is refused before a directory exists. Whatever ends a run early leaves the chunks that are
+done and a manifest that says so; `resume_run` computes only what is missing and ends in the same results, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trialsim.errors import IncompleteRunError, NotSupportedError, TrialsimError, UsageError
+from trialsim.evaluation.results import ResultRow
+from trialsim.execution.chunks import chunks_of
+from trialsim.execution.evaluate import evaluate_cell
+from trialsim.execution.executors import Executor, make_executor
+from trialsim.execution.manifest import PlannedCell, Settings, engine_versions, new_manifest, now, planned_cells, with_chunks
+from trialsim.execution.progress import Progress
+from trialsim.execution.store import DamagedChunkError, RunDirectory, create_directory, open_directory
+from trialsim.execution.tasks import TaskQueue, Workshop, n_rejected
+from trialsim.records import Block
+from trialsim.simulate import Trial, compile_trial
+from trialsim.spec import Study, load
+from trialsim.spec.resolution import to_yaml
+
+RESULTS_SCHEMA = "trialsim.results/1"
+MANIFEST_EVERY = 10.0
+PROTOCOL = "protocol.yaml"
+
+
+class InterruptedRunError(IncompleteRunError):
+    """Stopped by the user; resumable."""
+
+    exit_code = 130
+
+
+def resolve_device(device: str) -> str:
+    """`cpu` for `cpu` and `auto`. UsageError when CUDA is asked for and absent."""
+    if device in ("cpu", "auto"):
+        return "cpu"
+    if device != "cuda":
+        raise UsageError(f"--device {device}: must be cpu, cuda or auto")
+    if not torch.cuda.is_available():
+        raise UsageError("--device cuda: there is no CUDA device here (or this torch was built without CUDA)")
+    raise NotSupportedError("--device cuda (use --device cpu)")
+
+
+def start_run(
+    study: Study, *, only: Mapping[str, str], replicates: int | None, out: Path | None, settings: Settings, progress: Progress
+) -> tuple[Path, dict[str, Any]]:
+    """Run a study in a new directory; returns it and the results object (SPEC: `trialsim.results/1`)."""
+    began = time.perf_counter()
+    settings = replace(settings, device=resolve_device(settings.device))
+    executor = make_executor(settings.executor, settings.workers)
+    study.require_runnable()
+    cells = study.cells(only)
+    if not cells:
+        raise UsageError("--only: no cell is left to run")
+    trials = [compile_trial(cell, study.directory) for cell in cells]
+    planned = [PlannedCell(cell.design, cell.scenario, cell.role, cell.sha256, replicates or cell.replicates) for cell in cells]
+    directory = create_directory(out, study=study.id, sha256=study.sha256)
+    with directory.locked():
+        directory.write_text(PROTOCOL, to_yaml(study.resolved()))
+        manifest = new_manifest(
+            study=study.id,
+            sha256=study.sha256,
+            seed=trials[0].seed,
+            protocol=study.resolved(),
+            folder=str(study.directory.resolve()),
+            cells=planned,
+            settings=settings,
+        )
+        directory.write_json("manifest.json", manifest)
+        return directory.path, _Run(directory, manifest, trials, settings, executor, progress, began).carry_out()
+
+
+def resume_run(path: Path, *, settings: Settings, progress: Progress) -> tuple[Path, dict[str, Any]]:
+    """Compute what an interrupted run has not stored, and finish it. Damaged chunks are named and computed again."""
+    began = time.perf_counter()
+    directory = open_directory(path)
+    executor = make_executor(settings.executor, settings.workers)
+    manifest = directory.manifest()
+    _require_same_engine(path, manifest)
+    study = load(path / PROTOCOL)
+    if study.sha256 != manifest["protocol_sha256"]:
+        raise UsageError(f"{path / PROTOCOL}: is not the protocol this run was started with (its hash differs)")
+    by_name = {(cell.design, cell.scenario): cell for cell in study.cells({})}
+    folder = Path(manifest["folder"])
+    trials = [compile_trial(by_name[cell.design, cell.scenario], folder) for cell in planned_cells(manifest)]
+    with directory.locked():
+        directory.remove_leftovers()
+        manifest = {**manifest, "state": "running", "finished": None}
+        directory.write_json("manifest.json", manifest)
+        return directory.path, _Run(directory, manifest, trials, settings, executor, progress, began).carry_out()
+
+
+def _require_same_engine(path: Path, manifest: Mapping[str, Any]) -> None:
+    here = engine_versions()
+    other = {name: given for name, given in manifest["engine"].items() if name != "python" and here.get(name) != given}
+    if other:
+        words = ", ".join(f"{name} {given} (here {here.get(name)})" for name, given in other.items())
+        raise UsageError(f"{path}: was made with {words}; its numbers could not be continued to the bit: start a new run")
+
+
+class _Run:
+    """One session of work on a locked run directory."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        manifest: dict[str, Any],
+        trials: Sequence[Trial],
+        settings: Settings,
+        executor: Executor,
+        progress: Progress,
+        began: float,
+    ):
+        self.directory, self.manifest, self.trials = directory, manifest, tuple(trials)
+        self.settings, self.executor, self.progress, self.began = settings, executor, progress, began
+        self.cells = planned_cells(manifest)
+        self.stored: list[list[Block]] = [[] for _ in self.cells]
+        self.computed, self.seconds = 0, 0.0
+
+    def carry_out(self) -> dict[str, Any]:
+        self.progress.start(self.cells)
+        try:
+            self._simulate(self._missing())
+            rows: list[ResultRow] = []
+            for index, (cell, trial) in enumerate(zip(self.cells, self.trials, strict=True)):
+                rows += evaluate_cell(self.directory, index, cell, trial)
+            results = self._results(rows)
+            self.directory.write_results(results)
+            self._write_manifest(state="complete", finished=now())
+            return results
+        except KeyboardInterrupt:
+            raise self._ended(InterruptedRunError("interrupted")) from None
+        except IncompleteRunError as error:
+            raise self._ended(error) from None
+        except OSError as error:
+            raise self._ended(IncompleteRunError(f"{error.filename or self.directory.path}: {error.strerror or error}")) from None
+        except BaseException as error:
+            self._write_manifest(state="failed", finished=now(), error=str(error) if isinstance(error, TrialsimError) else repr(error))
+            raise
+        finally:
+            self.progress.stop()
+
+    def _missing(self) -> dict[int, list[Block]]:
+        """The chunks that are not stored, by cell; those that are have been read and are sound."""
+        missing: dict[int, list[Block]] = {}
+        for index, cell in enumerate(self.cells):
+            there = set(self.directory.stored_chunks(index))
+            for chunk in chunks_of(cell.replicates):
+                if chunk in there:
+                    try:
+                        record = self.directory.read_chunk(index, cell.sha256, chunk)
+                    except DamagedChunkError as error:
+                        self.progress.say(f"{error}; it is computed again")
+                    else:
+                        self.stored[index].append(chunk)
+                        self.progress.stored(index, chunk.size, n_rejected(record), fresh=False)
+                        continue
+                missing.setdefault(index, []).append(chunk)
+        return missing
+
+    def _simulate(self, missing: dict[int, list[Block]]) -> None:
+        if not missing:
+            return
+        queue = TaskQueue(missing)
+        workshop = Workshop(self.trials, tuple(cell.sha256 for cell in self.cells), self.directory, self.settings.block_size)
+        start = saved = time.perf_counter()
+        work = self.executor.run(workshop, queue)
+        try:
+            for done in work:
+                self.stored[done.cell].append(done.chunk)
+                self.computed += done.chunk.size
+                self.seconds = time.perf_counter() - start - self.executor.startup_seconds
+                self.progress.stored(done.cell, done.chunk.size, done.rejected)
+                if time.perf_counter() - saved > MANIFEST_EVERY:
+                    saved = time.perf_counter()
+                    self._write_manifest()
+        finally:
+            work.close()  # type: ignore[attr-defined]
+
+    def _timing(self) -> dict[str, Any]:
+        """Of all sessions of this run together."""
+        before = self.manifest["timing"]
+        return {
+            "replicates": before["replicates"] + self.computed,
+            "seconds": before["seconds"] + self.seconds,
+            "wall_seconds": before["wall_seconds"] + time.perf_counter() - self.began,
+        }
+
+    def _write_manifest(self, **changes: Any) -> None:
+        self.directory.write_json("manifest.json", with_chunks(self.manifest, self.stored, timing=self._timing(), **changes))
+
+    def _ended(self, error: IncompleteRunError) -> IncompleteRunError:
+        """Leaves a resumable directory; a second Ctrl-C does not get in between."""
+        deaf = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if deaf else None
+        try:
+            done, asked = sum(block.size for blocks in self.stored for block in blocks), sum(cell.replicates for cell in self.cells)
+            with contextlib.suppress(OSError):  # a full disk: the manifest still says "running", the lock says that nobody is
+                self._write_manifest(state="incomplete", finished=now())
+            how = f"{done:,} of {asked:,} replicates are stored; continue with `trialsim resume {os.path.relpath(self.directory.path)}`"
+            return type(error)(f"{error}: {how}")
+        finally:
+            if deaf:
+                signal.signal(signal.SIGINT, before)
+
+    def _results(self, rows: Sequence[ResultRow]) -> dict[str, Any]:
+        timing = self._timing()
+        engine = {name: self.manifest["engine"][name] for name in ("trialsim", "torch", "numpy", "python")}
+        return {
+            "schema": RESULTS_SCHEMA,
+            "study": self.manifest["study"],
+            "protocol_sha256": self.manifest["protocol_sha256"],
+            "seed": self.manifest["seed"],
+            "engine": {**engine, "device": self.manifest["device"], "executor": self.executor.name, "workers": self.executor.workers},
+            "replicates_per_second": round(timing["replicates"] / timing["seconds"], 1) if timing["seconds"] > 0 else None,
+            "wall_seconds": round(timing["wall_seconds"], 2),
+            "results": [row.as_dict() for row in rows],
+        }
