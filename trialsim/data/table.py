@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from trialsim.data.card import Card, Column
@@ -123,9 +120,11 @@ class _Reader:
     def __init__(self, path: Path, name: str, card: Card | None):
         self.path, self.name, self.card = path, name, card
         self.is_csv = True
-        self.offset = 0
 
     def csv(self) -> dict[str, list[str | None]]:
+        import pyarrow as pa
+        import pyarrow.csv
+
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 header = next(csv.reader(file))
@@ -146,6 +145,9 @@ class _Reader:
         return {column: [None if cell in MISSING or cell.strip() in MISSING else cell.strip() for cell in cells] for column, cells in columns.items()}
 
     def parquet(self) -> dict[str, list[Any]]:
+        import pyarrow as pa
+        import pyarrow.parquet
+
         self.is_csv = False
         try:
             table = pyarrow.parquet.read_table(str(self.path))

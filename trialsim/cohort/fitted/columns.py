@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trialsim.data import PatientTable
 from trialsim.errors import DataError, Problem
@@ -17,16 +21,28 @@ Array = NDArray[np.float64]
 
 RARE = 5  # a level seen in fewer patients than this is merged or its column left out
 MANY = 10  # a numeric column with more distinct values than this is smooth
+ATOM_SHARE, ATOM_COUNT = 0.03, 10
 _RULE_ERROR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The column is a step function of another: its level is `levels[k]` where `source` lies between cuts k − 1 and k."""
+    """The column is a step function of another: its level is `levels[k]` where `source` lies between cuts k − 1 and k.
+
+    `values` are what a cohort holds for each level.
+    """
 
     source: str
     cuts: tuple[float, ...]
     levels: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def level(self, source: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The level's index, given the source as a cohort holds it."""
+        out = torch.full_like(source, float(self.levels[0]))
+        for cut, (before, after) in zip(self.cuts, pairwise(self.levels), strict=True):
+            out.add_(source > cut, alpha=float(after - before))
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,9 @@ class Covariate:
 
     `column` `[patient]` holds the value of a smooth covariate and the level's index of a stepped one. `values` are the
     numbers of its levels (the index itself for a category, the number for a score); `levels` their names, empty for a score.
+
+    A smooth covariate with atoms at its ends has a `gate`: a hidden stepped column that comes before it and tells which
+    atom a patient is at, or none; `atoms` has a value per level of the gate, NaN for none.
     """
 
     name: str
@@ -44,6 +63,9 @@ class Covariate:
     values: Array
     levels: tuple[str, ...]
     rule: Rule | None = None
+    gate: str = ""
+    atoms: tuple[float, ...] = ()
+    hidden: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -82,7 +104,7 @@ def covariates_of(table: PatientTable, *, rows: NDArray[np.bool_], without: Iter
             if isinstance(made, str):
                 left_out[name] = made
             else:
-                found.append(made)
+                found += _gated(made)
     return tuple(_with_rules(found)), left_out
 
 
@@ -108,6 +130,26 @@ def _covariate(table: PatientTable, name: str, rows: NDArray[np.bool_]) -> Covar
     return Covariate(name=name, kind="smooth", column=column * scale, unit=unit, values=np.empty(0), levels=())
 
 
+def _gated(covariate: Covariate) -> list[Covariate]:
+    """The covariate, after the gate of its atoms where it has some: an end value that 3 % (and 10) of the patients share."""
+    if covariate.kind != "smooth":
+        return [covariate]
+    column = covariate.column
+    known = column[~np.isnan(column)]
+    ends = (float(known.min()), float(known.max()))
+    shared = [(known == end).sum() >= max(ATOM_COUNT, ATOM_SHARE * len(known)) for end in ends]
+    if not any(shared):
+        return [covariate]
+    atoms = (*(ends[:1] if shared[0] else ()), np.nan, *(ends[1:] if shared[1] else ()))
+    index = np.full(len(column), np.nan)
+    index[~np.isnan(column)] = float(shared[0])
+    for place, atom in enumerate(atoms):
+        index[column == atom] = place
+    name = f"{covariate.name}.atom"
+    gate = Covariate(name=name, kind="stepped", column=index, unit="", values=np.arange(len(atoms), dtype=np.float64), levels=(), hidden=True)
+    return [gate, replace(covariate, gate=name, atoms=atoms)]
+
+
 def _stepped(name: str, column: Array, numbers: Array, levels: tuple[str, ...], *, unit: str, scale: float = 1.0) -> Covariate | str:
     """A stepped covariate; a rare level joins the nearest one that is not rare."""
     known = ~np.isnan(column)
@@ -131,7 +173,7 @@ def _unit(unit: str) -> tuple[float, str]:
 def _with_rules(covariates: Sequence[Covariate]) -> list[Covariate]:
     """Every stepped covariate that another determines carries the rule; sources are never rules themselves."""
     rules: dict[str, Rule] = {}
-    richest_first = sorted(covariates, key=lambda c: (c.kind == "stepped", -len(c.values)))
+    richest_first = sorted((c for c in covariates if not c.hidden), key=lambda c: (c.kind == "stepped", -len(c.values)))
     for place, target in enumerate(richest_first):
         if target.kind != "stepped":
             continue
@@ -140,11 +182,8 @@ def _with_rules(covariates: Sequence[Covariate]) -> list[Covariate]:
         ]
         if options:
             _, cuts, levels, source_name = min(options, key=lambda option: option[0])
-            rules[target.name] = Rule(source=source_name, cuts=cuts, levels=levels)
-    return [
-        c if c.name not in rules else Covariate(name=c.name, kind=c.kind, column=c.column, unit=c.unit, values=c.values, levels=c.levels, rule=rules[c.name])
-        for c in covariates
-    ]
+            rules[target.name] = Rule(source=source_name, cuts=cuts, levels=levels, values=tuple(target.values.tolist()))
+    return [replace(c, rule=rules.get(c.name)) for c in covariates]
 
 
 def _step_function(source: Covariate, target: Covariate) -> tuple[float, tuple[float, ...], tuple[int, ...]] | None:
@@ -157,12 +196,12 @@ def _step_function(source: Covariate, target: Covariate) -> tuple[float, tuple[f
         return None
     order = sorted(present.tolist(), key=lambda level: float(x[y == level].mean()))
     cuts = []
-    for lower, upper in zip(order[:-1], order[1:], strict=True):
+    for lower, upper in pairwise(order):
         cut = _best_cut(x[y == lower], x[y == upper])
         if cut is None:
             return None
         cuts.append(cut)
-    if any(a >= b for a, b in zip(cuts[:-1], cuts[1:], strict=True)):
+    if any(a >= b for a, b in pairwise(cuts)):
         return None
     predicted = np.array(order)[np.searchsorted(np.array(cuts), x)]
     wrong = int((predicted != y).sum())

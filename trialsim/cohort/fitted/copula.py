@@ -56,11 +56,8 @@ def fit_copula(columns: Sequence[Scores], *, linked: Collection[tuple[int, int]]
     p = len(columns)
     if p < 2:
         return Copula(torch.zeros(p, 1, dtype=torch.float64), torch.ones(p, dtype=torch.float64)), torch.eye(p, dtype=torch.float64)
-    pairs = _Pairs(columns, linked)
-    target = torch.eye(p, dtype=torch.float64)
-    rho = pairs.separately()
-    target[pairs.first, pairs.second] = rho
-    target[pairs.second, pairs.first] = rho
+    pairs = PairStatistics(columns, linked)
+    target = pairs.matrix(pairs.separately())
     rank = min(rank, p - 1)
 
     def model() -> None:
@@ -87,10 +84,11 @@ def _principal_factors(correlation: Tensor, rank: int) -> Tensor:
     return start * signs + 1e-3
 
 
-class _Pairs:
+class PairStatistics:
     """The sufficient statistics of all pairs, flattened so that one pass serves them all."""
 
     def __init__(self, columns: Sequence[Scores], linked: Collection[tuple[int, int]]):
+        self.n_columns = len(columns)
         pairs = list(combinations(range(len(columns)), 2))
         self.first, self.second = (torch.tensor([pair[side] for pair in pairs]) for side in (0, 1))
         moments = np.zeros((len(pairs), 4))
@@ -111,8 +109,6 @@ class _Pairs:
         self.half = torch.from_numpy(halves[:, 1:].copy())
         self.box_pair = torch.from_numpy(rectangles[:, 0].astype(np.int64))
         self.box = torch.from_numpy(rectangles[:, 1:].copy())
-        nodes, weights = np.polynomial.legendre.leggauss(24)
-        self.nodes, self.weights = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
 
     def log_likelihood(self, rho: Float[Tensor, "pair"]) -> Float[Tensor, "pair"]:
         """The log likelihood of each pair at its correlation."""
@@ -127,15 +123,8 @@ class _Pairs:
         total = total.index_add(0, self.half_pair, count * torch.log(inside.clamp(min=_LEAST)))
         low_a, high_a, low_b, high_b, count = self.box.unbind(-1)
         r = rho[self.box_pair]
-        mass = self._orthant(high_a, high_b, r) - self._orthant(low_a, high_b, r) - self._orthant(high_a, low_b, r) + self._orthant(low_a, low_b, r)
+        mass = orthant(high_a, high_b, r) - orthant(low_a, high_b, r) - orthant(high_a, low_b, r) + orthant(low_a, low_b, r)
         return total.index_add(0, self.box_pair, count * torch.log(mass.clamp(min=_LEAST)))
-
-    def _orthant(self, h: Tensor, k: Tensor, rho: Tensor) -> Tensor:
-        """P(X ≤ h, Y ≤ k) by Plackett's identity, dΦ₂/dρ = φ₂, integrated over the angle asin ρ (Drezner & Wesolowsky 1990)."""
-        angle = torch.asin(rho)[:, None] * self.nodes
-        sine, cosine2 = torch.sin(angle), torch.cos(angle) ** 2
-        density = torch.exp(-0.5 * (h[:, None] ** 2 + k[:, None] ** 2 - 2.0 * h[:, None] * k[:, None] * sine) / cosine2)
-        return torch.special.ndtr(h) * torch.special.ndtr(k) + (density * self.weights).sum(-1) * torch.asin(rho) / (2.0 * torch.pi)
 
     def separately(self) -> Float[Tensor, "pair"]:
         """Each pair's own maximum-likelihood correlation, by golden section on all pairs at once."""
@@ -151,6 +140,30 @@ class _Pairs:
                 inner, outer = high - ratio * (high - low), low + ratio * (high - low)
                 at_inner, at_outer = self.log_likelihood(inner), self.log_likelihood(outer)
         return (low + high) / 2
+
+    def matrix(self, rho: Float[Tensor, "pair"]) -> Float[Tensor, "column column"]:
+        """The symmetric matrix of these correlations, 1 on the diagonal."""
+        out = torch.eye(self.n_columns, dtype=torch.float64)
+        out[self.first, self.second] = rho
+        out[self.second, self.first] = rho
+        return out
+
+
+_NODES, _WEIGHTS = (torch.from_numpy(array / 2) for array in np.polynomial.legendre.leggauss(24))
+
+
+def orthant(h: Float[Tensor, "box"], k: Float[Tensor, "box"], rho: Float[Tensor, "box"]) -> Float[Tensor, "box"]:
+    """P(X ≤ h, Y ≤ k) of standard normals with correlation ρ.
+
+    Plackett's identity ∂Φ₂/∂ρ = φ₂, integrated over the angle asin ρ by Gauss–Legendre with 24 nodes (error below 1e-6
+    for |ρ| ≤ 0.9, 1e-4 up to 0.995).
+
+    **Source:** Drezner & Wesolowsky 1990, J Stat Comput Simul 35:101, doi 10.1080/00949659008811236.
+    """
+    angle = torch.asin(rho)[:, None] * (_NODES + 0.5)
+    sine, cosine2 = torch.sin(angle), torch.cos(angle) ** 2
+    density = torch.exp(-0.5 * (h[:, None] ** 2 + k[:, None] ** 2 - 2.0 * h[:, None] * k[:, None] * sine) / cosine2)
+    return torch.special.ndtr(h) * torch.special.ndtr(k) + (density * _WEIGHTS).sum(-1) * torch.asin(rho) / (2.0 * torch.pi)
 
 
 def _moments(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,11 +33,11 @@ class Posterior:
 
 @contextmanager
 def isolated(seed: int) -> Iterator[None]:
-    """Pyro with a fixed seed, one thread and an empty parameter store; everything is as before afterwards."""
+    """Pyro with a fixed seed and one thread; everything is as before afterwards (each fit has its own parameter store)."""
     import pyro
 
     threads, python_state, numpy_state = torch.get_num_threads(), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]), pyro.get_param_store().scope(), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         try:
             torch.set_num_threads(1)  # the order of sums, hence the last bits, must not depend on the machine
             pyro.set_rng_seed(seed)
@@ -58,23 +58,27 @@ def fit_laplace(model: Callable[[], Any], start: Mapping[str, Tensor]) -> Poster
 
     **Source:** Tierney & Kadane 1986, JASA 81:82, doi 10.1080/01621459.1986.10478240; Bingham et al. 2019 (Pyro), JMLR 20:28.
     """
+    import pyro
     from pyro.infer.autoguide import AutoLaplaceApproximation, init_to_value
 
-    guide = AutoLaplaceApproximation(model, init_loc_fn=init_to_value(values=dict(start)))
-    _climb(model, guide)
-    normal = guide.laplace_approximation()
-    covariance = normal.scale_tril @ normal.scale_tril.T
-    mode = {name: value.detach().clone() for name, value in guide.median().items()}
+    with pyro.get_param_store().scope():
+        guide = AutoLaplaceApproximation(model, init_loc_fn=init_to_value(values=dict(start)))
+        _climb(model, guide)
+        normal = guide.laplace_approximation()
+        covariance = normal.get_posterior().covariance_matrix
+        mode = {name: value.detach().clone() for name, value in normal.median().items()}
     return Posterior(mode={name: mode[name] for name in start}, covariance=covariance.detach().clone())
 
 
 def fit_mode(model: Callable[[], Any], start: Mapping[str, Tensor], *, steps: int = 200) -> Mapping[str, Tensor]:
     """The posterior mode alone (`AutoDelta`)."""
+    import pyro
     from pyro.infer.autoguide import AutoDelta, init_to_value
 
-    guide = AutoDelta(model, init_loc_fn=init_to_value(values=dict(start)))
-    _climb(model, guide, steps=steps)
-    return {name: value.detach().clone() for name, value in guide.median().items()}
+    with pyro.get_param_store().scope():
+        guide = AutoDelta(model, init_loc_fn=init_to_value(values=dict(start)))
+        _climb(model, guide, steps=steps)
+        return {name: value.detach().clone() for name, value in guide.median().items()}
 
 
 def _climb(model: Callable[[], Any], guide: Any, *, steps: int = 200) -> None:

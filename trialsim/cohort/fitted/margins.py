@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
-from scipy.optimize import nnls
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 from torch import Tensor
 
 Array = NDArray[np.float64]
@@ -26,7 +24,6 @@ POINTS = 1025
 _STEP = 2 * EDGE / (POINTS - 1)
 _KNOT_SPACING = 0.4
 _SMOOTHING = 0.05
-_ATOM_SHARE, _ATOM_COUNT = 0.03, 10
 _TAIL_COUNT = 5  # values at each end that the spline does not follow one by one
 
 
@@ -34,15 +31,13 @@ _TAIL_COUNT = 5  # values at each end that the spline does not follow one by one
 class SmoothMargin:
     """A strictly increasing quantile function x = Q(z), tabulated on a uniform grid of scores and interpolated linearly.
 
-    `floor` is an atom at the lower end (zero inflation, a detection limit): z ≤ floor_score gives exactly `floor`.
-    `ceiling` likewise at the upper end. Without atoms the scores are infinite.
+    A column with atoms (zero inflation, a detection limit) is in two parts: a stepped column `gate` says which atom or
+    none, and Q is of the values in none. `atoms` has a value for each level of the gate, NaN where there is no atom.
     """
 
     table: Float[Tensor, "point"]
-    floor: float
-    floor_score: float
-    ceiling: float
-    ceiling_score: float
+    gate: str = ""
+    atoms: tuple[float, ...] = ()
 
     def quantile(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The value at the standard normal score `z`."""
@@ -51,12 +46,7 @@ class SmoothMargin:
         place -= index
         left = self.table[index]
         index += 1
-        out = left + place * (self.table[index] - left)
-        if np.isfinite(self.floor_score):
-            out.masked_fill_(z <= self.floor_score, self.floor)
-        if np.isfinite(self.ceiling_score):
-            out.masked_fill_(z > self.ceiling_score, self.ceiling)
-        return out
+        return left + place * (self.table[index] - left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +77,14 @@ class SteppedMargin:
 
     def value(self, level: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """What the cohort holds for a level."""
-        if bool((self.values == torch.arange(len(self.values))).all()):
-            return level
-        return self.values[level.to(torch.int64)]
+        return held(self.values, level)
+
+
+def held(values: Float[Tensor, "level"], level: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`values[level]`, without a look-up where the values are the levels' indices."""
+    if bool((values == torch.arange(len(values))).all()):
+        return level
+    return values[level.to(torch.int64)]
 
 
 def parent_cell(parents: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
@@ -116,8 +111,8 @@ class Scores:
     ends: Array
 
 
-def fit_smooth(column: Array) -> tuple[SmoothMargin, Scores]:
-    """A smooth margin of a numeric column `[patient]` (NaN missing), and the column's scores.
+def fit_smooth(column: Array, *, gate: str = "", atoms: tuple[float, ...] = ()) -> tuple[SmoothMargin, Scores]:
+    """A smooth margin of a numeric column `[patient]` (NaN missing), and the column's scores; atoms count as missing.
 
     The sorted values are regressed on their scores z = Φ⁻¹((rank − ½) / n) by an I-spline (sums of cubic B-splines with
     non-negative coefficients, so Q is increasing), weighted by the precision of an order statistic, φ(z)² / (u (1 − u)),
@@ -127,38 +122,19 @@ def fit_smooth(column: Array) -> tuple[SmoothMargin, Scores]:
     **Source:** Ramsay 1988, Statistical Science 3:425, doi 10.1214/ss/1177012761 (I-splines); Eilers & Marx 1996,
     doi 10.1214/ss/1038425655 (difference penalties).
     """
-    known = ~np.isnan(column)
+    known = ~np.isnan(column) & ~np.isin(column, atoms)
     x = column[known]
-    n = len(x)
-    lowest, highest = x.min(), x.max()
-    at_floor, at_ceiling = x == lowest, x == highest
-    has_floor = at_floor.sum() >= max(_ATOM_COUNT, _ATOM_SHARE * n)
-    has_ceiling = at_ceiling.sum() >= max(_ATOM_COUNT, _ATOM_SHARE * n)
-    floor_score = float(ndtri(at_floor.mean())) if has_floor else -np.inf
-    ceiling_score = float(ndtri(1.0 - at_ceiling.mean())) if has_ceiling else np.inf
-    score = ndtri((rankdata(x) - 0.5) / n)
-    inside = ~(has_floor & at_floor) & ~(has_ceiling & at_ceiling)
-
-    body = np.sort(score[inside])
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    score = ndtri((np.cumsum(counts) - 0.5 * counts)[place] / len(x))  # mid-ranks
+    body = np.sort(score)
     rare = min(_TAIL_COUNT, len(body) // 4)
-    low, high = max(floor_score, float(body[rare])), min(ceiling_score, float(body[-1 - rare]))
-    curve = _increasing_spline(score[inside], x[inside], low, high, positive=bool(lowest >= 0))
-    bounds = (0.0 if lowest >= 0 else -np.inf, float(x[inside].min()), float(x[inside].max()))
-    margin = SmoothMargin(
-        table=torch.from_numpy(_with_tails(curve, low, high, bounds)),
-        floor=float(lowest) if has_floor else np.nan,
-        floor_score=floor_score,
-        ceiling=float(highest) if has_ceiling else np.nan,
-        ceiling_score=ceiling_score,
-    )
+    low, high = float(body[rare]), float(body[-1 - rare])
+    floor = 0.0 if np.nanmin(column) >= 0 else -np.inf
+    curve = _increasing_spline(score, x, low, high, positive=floor == 0.0)
+    margin = SmoothMargin(torch.from_numpy(_with_tails(curve, low, high, (floor, float(x.min()), float(x.max())))), gate, atoms)
     exact = np.full(len(column), np.nan)
-    exact[np.flatnonzero(known)[inside]] = score[inside]
-    interval = np.full(len(column), -1, dtype=np.int64)
-    if has_floor:
-        interval[np.flatnonzero(known)[at_floor]] = 0
-    if has_ceiling:
-        interval[np.flatnonzero(known)[at_ceiling]] = 1
-    return margin, Scores(exact=exact, interval=interval, ends=np.array([[-np.inf, floor_score], [ceiling_score, np.inf]]))
+    exact[known] = score
+    return margin, Scores(exact=exact, interval=np.full(len(column), -1, dtype=np.int64), ends=np.empty((0, 2)))
 
 
 def fit_stepped(column: Array, values: Array, parents: Mapping[str, tuple[Array, int]] | None = None) -> tuple[SteppedMargin, Scores]:
@@ -192,7 +168,7 @@ def fit_stepped(column: Array, values: Array, parents: Mapping[str, tuple[Array,
 class _Curve:
     """Q and its slope between two scores."""
 
-    def __init__(self, spline: BSpline, centre: float, scale: float):
+    def __init__(self, spline: Any, centre: float, scale: float):
         self._spline, self._slope = spline, spline.derivative()
         self._centre, self._scale = centre, scale
 
@@ -204,6 +180,9 @@ class _Curve:
 
 
 def _increasing_spline(z: Array, x: Array, low: float, high: float, *, positive: bool) -> _Curve:
+    from scipy.interpolate import BSpline
+    from scipy.optimize import nnls
+
     pieces = max(3, round((high - low) / _KNOT_SPACING))
     inner = np.linspace(low, high, pieces + 1)
     knots = np.concatenate((np.full(3, low), inner, np.full(3, high)))

@@ -9,7 +9,7 @@ Gaussian copula only has to supply correlated normal scores.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -101,9 +101,9 @@ def by_scipy(inverse: Callable[[NDArray[np.float64]], NDArray[np.float64]], u: F
 class CountTable:
     """The inverse CDF of a law on the whole numbers, from its CDF on `first`, `first + 1`, …"""
 
-    def __init__(self, first: int, cdf: NDArray[np.float64]):
+    def __init__(self, first: int, cdf: NDArray[np.floating[Any]]):
         self.first = first
-        self.cdf = torch.from_numpy(np.ascontiguousarray(cdf))
+        self.cdf = torch.from_numpy(np.ascontiguousarray(cdf, dtype=np.float64))
 
     def __call__(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         found = torch.searchsorted(self.cdf, u.contiguous())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -25,4 +26,4 @@ class Loglogistic(CovariateLaw):
     shape: PositiveNumber = Field(description="The shape.")
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return (u / (1.0 - u)) ** (1.0 / self.shape) * self.median.value
+        return torch.exp((torch.log(u) - torch.log1p(-u)) * (1.0 / self.shape)) * self.median.value

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field, PrivateAttr
-from scipy.stats import nbinom
+from scipy.special import betainc, betaincc
 from torch import Tensor
 
 from trialsim.cohort.laws.law import CountTable, CovariateLaw
@@ -28,8 +28,10 @@ class NegativeBinomial(CovariateLaw):
     def model_post_init(self, context: Any) -> None:
         size = 1.0 / self.dispersion
         p = size / (size + self.rate)
-        last = int(nbinom.isf(1e-17, size, p))
-        self._table = CountTable(0, nbinom.cdf(np.arange(last + 1), size, p))
+        last = 64
+        while betaincc(size, last + 1.0, p) > 1e-17:
+            last *= 2
+        self._table = CountTable(0, betainc(size, np.arange(last + 1) + 1.0, p))
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self._table(u)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field, PrivateAttr
-from scipy.stats import poisson
+from scipy.special import pdtr
 from torch import Tensor
 
 from trialsim.cohort.laws.law import CountTable, CovariateLaw
@@ -25,9 +25,9 @@ class Poisson(CovariateLaw):
     _table: CountTable = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
-        first, last = int(poisson.ppf(1e-17, self.mean)), int(poisson.isf(1e-17, self.mean))
-        first = max(first, 0)
-        self._table = CountTable(first, poisson.cdf(np.arange(first, last + 1), self.mean))
+        reach = 10.0 * self.mean**0.5 + 40.0  # beyond it less than 2⁻⁵⁴ is left
+        first, last = max(int(self.mean - reach), 0), int(self.mean + reach)
+        self._table = CountTable(first, pdtr(np.arange(first, last + 1), self.mean))
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self._table(u)

@@ -48,4 +48,5 @@ class Weibull(CovariateLaw):
         return self.by.value / (-math.log1p(-self.cumulative)) ** (1 / self.shape)  # type: ignore[union-attr, operator]
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return (-torch.log1p(-u)) ** (1.0 / self.shape) * self.characteristic
+        # exp(log) and not **, whose last bit depends on an element's place in the tensor
+        return torch.exp(torch.log(-torch.log1p(-u)) * (1.0 / self.shape)) * self.characteristic
