@@ -6,6 +6,7 @@ simulate(trial, block) -> TrialRecord  cohort → twins → conduct → analysis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trialsim.cohort import CohortModel, draw_cohort
+from trialsim.cohort import CohortModel, Criterion, draw_cohort
 from trialsim.conduct import Accrual, Look, Randomization
 from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp, follow, follow_to_visit
 from trialsim.conduct.stratification import crossed
@@ -52,7 +53,7 @@ class Trial:
     accrual: Accrual
     randomization: Randomization
     cohort_model: CohortModel | None
-    eligibility: object
+    eligibility: Mapping[str, Criterion]
     twins: TwinModel
     visits: dict[str, float]
     endpoints: dict[str, Endpoint]
@@ -64,14 +65,16 @@ class Trial:
 def compile_trial(cell: Cell, directory: Path) -> Trial:
     """Compile a concrete cell; fits (or loads from the cache) the cohort model where the protocol has a source."""
     protocol = cell.protocol
+    population, truth, randomization, accrual, seed = protocol.population, protocol.truth, protocol.randomization, protocol.accrual, protocol.simulation.seed
+    # `Study.require_runnable` has seen to it that the sections are there.
+    assert population is not None and truth is not None and randomization is not None and accrual is not None and seed is not None
     arms = tuple(protocol.arms)
-    visits = {name: visit.at for name, visit in protocol.visits.items()}
-    population = protocol.population
+    visits = {name: visit.at for name, visit in protocol.visits.items() if visit.at is not None}
     cohort_model = population.cohort_model(directory) if population.covariates or population.source else None
-    twins = TwinModel(protocol.truth, arms=arms, visits=visits, cohort=cohort_model)
+    twins = TwinModel(truth, arms=arms, visits=visits, cohort=cohort_model)
     endpoints = {
         name: Endpoint(
-            outcomes=tuple(endpoint.outcomes or (endpoint.outcome,)),
+            outcomes=tuple(endpoint.outcomes or ([endpoint.outcome] if endpoint.outcome else [])),
             visits=() if endpoint.type == "time_to_event" else tuple(endpoint.at),
             change_from=endpoint.change_from,
         )
@@ -80,16 +83,16 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
     looks = planned_looks(protocol)
     analyses = planned_analyses(protocol, looks, ignore_futility=cell.role == "null_hypothesis")
     monitored = [plan.endpoint for plan in analyses.values() if plan.looks]
-    ratio = protocol.randomization.ratio or dict.fromkeys(arms, 1)
+    ratio = randomization.ratio or dict.fromkeys(arms, 1)
     return Trial(
         design=cell.design,
         scenario=cell.scenario,
-        seed=protocol.simulation.seed,
+        seed=seed,
         n=population.planned_enrollment,
         arms=arms,
         ratio=tuple(float(ratio[arm]) for arm in arms),
-        accrual=protocol.accrual,
-        randomization=protocol.randomization,
+        accrual=accrual,
+        randomization=randomization,
         cohort_model=cohort_model,
         eligibility=population.eligibility,
         twins=twins,
@@ -107,7 +110,7 @@ def simulate(trial: Trial, block: Block) -> TrialRecord:
     streams, n = _streams(trial.seed), trial.n
     cohort = draw(trial, streams, block, n)
     entry_time = trial.accrual.entry_times(streams, block, n)
-    stratum, n_strata = crossed(cohort, trial.randomization.stratify_by) if trial.randomization.method == "stratified_block" else (None, 1)
+    stratum, n_strata = crossed(cohort, trial.randomization.stratify_by or ()) if trial.randomization.method == "stratified_block" else (None, 1)
     arm = trial.randomization.allocate(streams, block, n, arms=trial.arms, stratum=stratum, n_strata=n_strata)
     enrolment = Enrolment(entry_time=entry_time, arm=arm, stratum=stratum, n_strata=n_strata)
 

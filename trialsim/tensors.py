@@ -59,8 +59,11 @@ def count_last(mask: Bool[Tensor, "... patient"]) -> Int[Tensor, "..."]:
         padded[..., :n] = flags
         flags = padded
     words = flags.view(np.uint64)
-    lanes = [np.ascontiguousarray(words[..., start : start + 255].sum(-1)).view(np.uint8) for start in range(0, words.shape[-1], 255)]
-    return torch.from_numpy(sum(lane.reshape(*flags.shape[:-1], 8).sum(-1, dtype=np.int64) for lane in lanes))
+    total = np.zeros(flags.shape[:-1], dtype=np.int64)
+    for start in range(0, words.shape[-1], 255):
+        lanes = np.ascontiguousarray(words[..., start : start + 255].sum(-1)).view(np.uint8)
+        total += lanes.reshape(*flags.shape[:-1], 8).sum(-1, dtype=np.int64)
+    return torch.from_numpy(total)
 
 
 def sort_longest_first(

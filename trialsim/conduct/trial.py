@@ -134,7 +134,10 @@ class _Comparison:
         other = None if n_arms == 2 else (arm != plan.test) & (arm != plan.reference)
         self.group = (arm if plan.test == 1 else arm ^ 1) if n_arms == 2 else (arm == plan.test).to(torch.int8)
         self.covariates = observables.covariates.get(name)
-        self.stratum, self.n_strata = observables.strata.get(name, (None, 1))
+        self.stratum: Tensor | None = None
+        self.n_strata = 1
+        if name in observables.strata:
+            self.stratum, self.n_strata = observables.strata[name]
         if plan.visit is None:
             follow_up = observables.events[plan.endpoint]
             if other is not None:

@@ -27,8 +27,16 @@ def planned_looks(protocol: Protocol) -> dict[str, Look]:
         return dict(protocol.looks)
     if any(endpoint.type == "time_to_event" for endpoint in protocol.endpoints.values()):
         raise ProtocolError(Problem("a time-to-event analysis needs interims or looks that say when the data are cut", path="interims"))
-    last = max(protocol.visits[visit].at for endpoint in protocol.endpoints.values() for visit in endpoint.at)
+    last = max(visit_time(protocol, visit) for endpoint in protocol.endpoints.values() for visit in endpoint.at)
     return {FINAL: Look(when=AfterLastPatientInTrigger.model_construct(after_last_patient_in=last))}
+
+
+def visit_time(protocol: Protocol, visit: str) -> float:
+    """When a visit is, in days since randomisation."""
+    at = protocol.visits[visit].at
+    if at is None:
+        raise NotSupportedError(f"visits.{visit}: repeated visits (every)")
+    return at
 
 
 def endpoint_of(protocol: Protocol, analysis: Analysis) -> tuple[str, str | None]:
@@ -42,7 +50,7 @@ def endpoint_of(protocol: Protocol, analysis: Analysis) -> tuple[str, str | None
         name = analysis.endpoint
     endpoint = protocol.endpoints[name]
     if endpoint.type != "time_to_event" and visit is None:
-        visit = max(endpoint.at, key=lambda at: protocol.visits[at].at)
+        visit = max(endpoint.at, key=lambda at: visit_time(protocol, at))
     return name, visit
 
 
@@ -71,7 +79,7 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
             raise NotSupportedError(f"analyses.{name}: an analysis with several test arms")
         endpoint, visit = endpoint_of(protocol, analysis)
         own = tuple(order.index(look) for look in analysis.looks or ())
-        ratio = protocol.randomization.ratio or dict.fromkeys(arms, 1)
+        ratio = (protocol.randomization.ratio if protocol.randomization else None) or dict.fromkeys(arms, 1)
         share = ratio[tests[0]] / (ratio[tests[0]] + ratio[reference])
         monitoring = monitoring_plan(name, analysis, [looks[order[index]] for index in own], endpoint=endpoint, is_event=visit is None, test_share=share)
         futility = monitoring.futility
