@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from trialsim.errors import Problem
 from trialsim.spec import rules
+from trialsim.spec.cells import Pair
 from trialsim.spec.names import Names
 from trialsim.spec.nodes import Found, Node, Path, place_problems, plain
-from trialsim.spec.parameters import Environment, Substitution
+from trialsim.spec.parameters import Substitution
 from trialsim.spec.protocol import Protocol
 from trialsim.spec.wording import coercions, explain
 
@@ -33,13 +34,14 @@ class Checked:
     problems: tuple[Problem, ...]
 
 
-def check_cell(body: Node, environment: Environment, settable: frozenset[str]) -> Checked:
+def check_cell(body: Node, pair: Pair, settable: frozenset[str]) -> Checked:
     """Substitute, validate, apply the rules."""
-    substitution = Substitution(environment, known=settable)
+    substitution = Substitution(pair.environment, known=settable, cell=f"design {pair.design.name}, scenario {pair.scenario.name}")
     nodes = substitution.apply(body)
     data = plain(nodes)
     protocol, found = validated(data)
-    found += rules.check(protocol, Names.of(data, protocol))
+    invalid = {item.path for item in found}
+    found += [item for item in rules.check(protocol, Names.of(data, protocol)) if item.path not in invalid]
     failed = substitution.failed
     found = [item for item in found if not any(_related(item.path, path) for path in failed)]
     problems = (*substitution.problems, *place_problems(nodes, found))

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from trialsim.errors import Problem, did_you_mean
+from trialsim.errors import Problem, did_you_mean, nearest
 from trialsim.parts import Part
 from trialsim.spec import cells
 from trialsim.spec.cells import Pair, Variant
 from trialsim.spec.extending import read_extended
 from trialsim.spec.nodes import Found, Node, Place, place_problems, plain, scalars
-from trialsim.spec.parameters import KEEP_ALL, Assigned, Environment, Substitution, declared, used_name, with_sets
+from trialsim.spec.parameters import KEEP_ALL, Assigned, Environment, Substitution, declared, mentioned_name, with_sets
 from trialsim.spec.protocol import LANGUAGE, Protocol
 from trialsim.spec.sections.designs import BareGrid, Design, Scenario
 from trialsim.spec.wording import explain
@@ -140,7 +140,7 @@ def _with_seed(body: Node, seed: int) -> Node:
 
 
 def _uses(node: Node) -> Iterable[str]:
-    return [name for _, item in scalars(node) if (name := used_name(item)) is not None]
+    return [name for _, item in scalars(node) if (name := mentioned_name(item)) is not None]
 
 
 def _mentioned(body: Node, parameters: Environment, variants: Iterable[Variant]) -> set[str]:
@@ -162,7 +162,10 @@ def _mentioned(body: Node, parameters: Environment, variants: Iterable[Variant])
 def _unused(root: Node, parameters: Environment, mentioned: set[str], variants: Iterable[Variant], drawn: Iterable[str], bad: set[str | int]) -> list[Found]:
     section = root.get("parameters")
     names = list(section.value) if section is not None and isinstance(section.value, dict) else []
-    found = [Found(("parameters", name), f"unused parameter; nothing says ${name}", on_key=True) for name in names if name not in mentioned]
+    # A parameter whose name was misspelt where it is used is not also reported as unused.
+    meant = {nearest(name, parameters) for name in mentioned if name not in parameters}
+    unused = [name for name in names if name not in mentioned and name not in meant]
+    found = [Found(("parameters", name), f"unused parameter; nothing says ${name}", on_key=True) for name in unused]
     known = {*parameters, *mentioned}
     for kind in ("designs", "scenarios"):
         node = root.get(kind)

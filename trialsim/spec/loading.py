@@ -108,7 +108,7 @@ def compose(text: str, file: str) -> Node | None:
         composed = YAML(typ="safe", pure=True).compose(io.StringIO(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        words = (error.problem or "cannot be read").replace("<stream end>", "the end of the file").replace("stream", "file")
+        words = (error.problem or "cannot be read").replace("'<stream end>'", "the end of the file").replace("stream", "file")
         words = {"but found another document": "a second document begins; a protocol is one document"}.get(words, words)
         context = f" {error.context}" if error.context and "expected" not in error.context else ""
         if error.context_mark is not None and context and mark is not None and error.context_mark.line != mark.line:

@@ -58,8 +58,8 @@ class Node:
 
     @property
     def spot(self) -> Place:
-        """Where an error about the whole value points: a map's key, otherwise the value itself."""
-        return self.key_place if isinstance(self.value, dict) and self.key_place is not None else self.place
+        """Where an error about the whole value points: the key of a map and of a null, otherwise the value itself."""
+        return self.key_place if (self.value is None or isinstance(self.value, dict)) and self.key_place is not None else self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def place_problems(root: Node, found: Sequence[Found]) -> list[Problem]:
     return [place_problem(root, item) for item in found]
 
 
-def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Each distinct problem once, in the order of the file."""
+def in_order(problems: Sequence[Problem], first: str = "") -> tuple[Problem, ...]:
+    """Each distinct problem once, in the order of the file; those in the file `first` before those in others."""
     distinct: Mapping[tuple[Any, ...], Problem] = {(p.file, p.line, p.column, p.path, p.message): p for p in problems}
-    return tuple(sorted(distinct.values(), key=lambda p: (p.file, p.line or 0, p.column or 0, p.path, p.message)))
+    return tuple(sorted(distinct.values(), key=lambda p: (p.file != first, p.file, p.line or 0, p.column or 0, p.path, p.message)))

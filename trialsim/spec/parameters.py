@@ -21,7 +21,7 @@ from trialsim.spec.nodes import Found, Node, Path, Place, Setting, dotted
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)$")
-_EXPRESSION = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*\s*[-+*/^(]")
+_EXPRESSION = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)\s*[-+*/^(]")
 _WITH_UNIT = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(.*?)\s*$")
 
 
@@ -39,6 +39,12 @@ Environment = Mapping[str, Assigned]
 def used_name(node: Node) -> str | None:
     """The parameter that a node stands for, when it is a `$name`."""
     match = _USE.match(node.value) if isinstance(node.value, str) else None
+    return match[1] if match else None
+
+
+def mentioned_name(node: Node) -> str | None:
+    """The parameter that a node is about, also where it is (wrongly) part of an expression."""
+    match = (_USE.match(node.value) or _EXPRESSION.match(node.value)) if isinstance(node.value, str) else None
     return match[1] if match else None
 
 
@@ -105,6 +111,7 @@ class Substitution:
     environment: Environment
     keep: Container[str] = frozenset()
     known: frozenset[str] = frozenset()
+    cell: str = ""
     failed: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -136,7 +143,7 @@ class Substitution:
             self._wrong(f"${name} is defined by itself: {' -> '.join(f'${step}' for step in (*stack, name))}", path, place, from_)
             return None
         if name not in self.environment:
-            hint = f"${name} is set in no design or scenario of this cell" if name in self.known else self._unknown(name)
+            hint = f"${name} has no value under {self.cell}; give it one in parameters" if name in self.known else self._unknown(name)
             self._wrong(hint, path, place, from_)
             return None
         assigned = self.environment[name]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from trialsim.errors import NotSupportedError, Problem, ProtocolError
+from trialsim.errors import NotSupportedError, Problem, ProtocolError, UsageError
 from trialsim.parts import walk
 from trialsim.spec import cells as naming
 from trialsim.spec.checking import Checked, check_cell
@@ -18,6 +18,7 @@ from trialsim.spec.document import Document, open_document
 from trialsim.spec.looks import lengthened
 from trialsim.spec.nodes import Found, in_order, place_problem, place_problems
 from trialsim.spec.protocol import Protocol
+from trialsim.spec.reach import Reach
 from trialsim.spec.resolution import dump, resolve, sha256
 from trialsim.spec.runnable import missing_to_run
 
@@ -138,15 +139,33 @@ def _unsupported_parts(protocol: Protocol) -> Iterator[Found]:
             yield Found(path, phrase)
 
 
+def _out_of_reach(document: Document, checked: Sequence[Checked]) -> list[Problem]:
+    """For each target that cannot be reached, the cell that falls shortest of it."""
+    reach = Reach()
+    worst: dict[tuple[str | int, ...], tuple[float, Problem]] = {}
+    for pair, item in zip(document.pairs, checked, strict=True):
+        if item.protocol is None or pair.scenario.role == "null_hypothesis":
+            continue
+        for found, expected in reach.beyond(item.protocol):
+            if found.path not in worst or expected < worst[found.path][0]:
+                named = replace(found, message=f"{found.message} (design {pair.design.name}, scenario {pair.scenario.name})")
+                worst[found.path] = (expected, place_problem(item.nodes, named))
+    return [problem for _, problem in worst.values()]
+
+
 def load(path: str | os.PathLike[str], sets: Mapping[str, Any] = NOTHING, seed: int | None = None) -> Study:
     """Read, resolve and check a protocol.
 
     `sets` overrides parameters (text is read as YAML), `seed` the seed. Raises ProtocolError with every problem found, in
     the order of the file, and UsageError for a `sets` that names no parameter.
     """
+    if seed is not None and seed < 0:
+        raise UsageError(f"--seed {seed}: a seed is a whole number from 0")
     document = open_document(path, sets, seed)
-    checked = tuple(check_cell(document.body, pair.environment, document.settable) for pair in document.pairs)
-    problems = in_order([*document.problems, *(problem for item in checked for problem in item.problems)])
+    checked = tuple(check_cell(document.body, pair, document.settable) for pair in document.pairs)
+    problems = in_order([*document.problems, *(problem for item in checked for problem in item.problems)], os.fspath(path))
+    if not problems:
+        problems = in_order(_out_of_reach(document, checked), os.fspath(path))
     if problems:
         raise ProtocolError(problems)
     return Study(os.fspath(path), document, checked)

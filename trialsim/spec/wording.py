@@ -6,6 +6,7 @@ the right kind (list, map, single value), and among maps the one with the fewest
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from trialsim.errors import did_you_mean
+from trialsim.errors import did_you_mean, nearest
 from trialsim.spec.nodes import Found
 from trialsim.spec.shapes import Shape, Step, tags, trace, value_at
 from trialsim.units import shortest
 
+_BARE = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*")
 _A_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
 _A_LIST = ("list_type", "tuple_type")
 _A_NUMBER = ("float_type", "float_parsing", "finite_number")
@@ -59,7 +61,9 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any) -> list[F
     for details in error.errors(include_url=False):
         steps, shape = trace(root, details["loc"], data)
         items.append(_Item(tuple(steps), shape, details))
-    return [found for item in _settle(items, 0, data) for found in _word(item, data)]
+    words = [(item, found) for item in _settle(items, 0, data) for found in _word(item)]
+    misspelt = {(*found.path[:-1], nearest(str(found.path[-1]), _keys(item))) for item, found in words if item.error["type"] == "extra_forbidden"}
+    return [found for item, found in words if item.error["type"] != "missing" or found.path not in misspelt]
 
 
 def _settle(items: Sequence[_Item], depth: int, data: Any) -> list[_Item]:
@@ -110,14 +114,19 @@ def _is_other_kind(error: ErrorDetails, value: Any, wrong_kind: set[str]) -> boo
     return scalar_expected and isinstance(value, dict | list)
 
 
-def _word(item: _Item, data: Any) -> list[Found]:
+def _keys(item: _Item) -> tuple[str, ...]:
+    """The keys allowed where an unknown one was found."""
+    return item.keys or item.steps[-1].before.keys
+
+
+def _word(item: _Item) -> list[Found]:
     error, path, kind = item.error, item.path, item.error["type"]
     value, context = error["input"], error.get("ctx", {})
     if kind == "missing":
         allowed = item.shape.words or tags(item.shape)
         return [Found(path, "missing" + (f"; allowed: {_listed(allowed)}" if allowed else ""))]
     if kind == "extra_forbidden":
-        keys = item.keys or item.steps[-1].before.keys
+        keys = _keys(item)
         return [Found(path, "unknown key" + (did_you_mean(str(path[-1]), keys) if keys else ""), on_key=True)]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         key = str(context["discriminator"]).strip("'")
@@ -129,7 +138,10 @@ def _word(item: _Item, data: Any) -> list[Found]:
         return [Found((*path, key), f"unknown word {given(value.get(key))}{did_you_mean(str(value.get(key)), options)}")]
     if kind == "literal_error":
         return [Found(path, _not_a_word(value, item.shape.words, str(context.get("expected", ""))))]
-    return [Found(path, _sentence(kind, value, context, error["msg"]))]
+    sentence = _sentence(kind, value, context, error["msg"])
+    key, colon, rest = sentence.partition(": ")
+    # A part that says which of its keys is wrong ("spending: unknown word …") is taken at its word.
+    return [Found((*path, key), rest) if colon and isinstance(value, dict) and key in value else Found(path, sentence)]
 
 
 def _not_a_word(value: Any, words: Sequence[Any], expected: str) -> str:
@@ -180,4 +192,5 @@ def coercions(raw: Any, typed: Any, path: tuple[str | int, ...] = ()) -> list[Fo
         return [Found(path, f"should be true or false, not {given(raw)}")]
     if isinstance(typed, int) and not isinstance(typed, bool) and isinstance(raw, bool | str):
         return [Found(path, f"should be a whole number, not {given(raw)}")]
-    return [Found(path, f"should be a number, not {given(raw)}")] if isinstance(typed, float) and isinstance(raw, bool) else []
+    is_quoted = isinstance(raw, str) and _BARE.fullmatch(raw) is not None
+    return [Found(path, f"should be a number, not {given(raw)}")] if isinstance(typed, float) and (isinstance(raw, bool) or is_quoted) else []

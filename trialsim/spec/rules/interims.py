@@ -20,7 +20,7 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
     if interims is None:
         return
     if names.looks:
-        yield Found(("interims",), "interims is the short form of looks; give one of them", on_key=True)
+        yield Found(("interims",), "the short form of looks, which are there too; give one of them", on_key=True)
     if interims.analysis is not None and interims.analysis not in names.analyses:
         yield Found(("interims", "analysis"), is_not(interims.analysis, "an analysis", names.analyses, "analyses"))
     # An analysis that is itself invalid is absent here; which one is meant is then not guessed.
@@ -35,8 +35,8 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
     problems = [*_form(interims.timing), *_references(protocol, interims, names, chosen)]
     yield from problems
     if not problems:
-        yield from _order(interims.timing)
-        yield from _within(protocol, interims)
+        out_of_order = list(_order(interims.timing))
+        yield from out_of_order or _within(protocol, interims)
         yield from _rules(interims)
 
 
@@ -55,7 +55,7 @@ def _form(timing: Timing) -> Iterator[Found]:
         if timing.information == "calendar" and quantity.dimension != "time":
             yield Found((*TIMING, *place), f"{quantity} needs a unit of time (days, weeks, months or years)")
         elif timing.information != "calendar" and (quantity.dimension or quantity.value != int(quantity.value)):
-            yield Found((*TIMING, *place), f"{quantity} should be a whole number of {'events' if timing.information == 'events' else 'patients'}")
+            yield Found((*TIMING, *place), f"should be a whole number of {'events' if timing.information == 'events' else 'patients'}, not {quantity}")
         elif quantity.value <= 0:
             yield Found((*TIMING, *place), f"should be above 0, not {quantity}")
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trialsim.cohort import DataSource
-from trialsim.cohort.laws.bernoulli import Bernoulli
 from trialsim.spec.names import Names, is_not
 from trialsim.spec.nodes import Found, Path
 from trialsim.spec.protocol import Protocol
@@ -32,9 +31,7 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
         return
     if names.covariates is not None:
         visits = dict.fromkeys(names.visits, 0.0)
-        # A yes/no covariate is also the number 0 or 1: `{slope: 0.3 / year}` is per unit of it.
-        levels = {name: words for name, words in names.levels.items() if words != ("0", "1") or name not in _numbers(protocol)}
-        found = problems(truth, arms=names.arms, visits=visits, covariates=names.covariates, levels=levels, units=names.units)
+        found = problems(truth, arms=names.arms, visits=visits, covariates=names.covariates, levels=names.levels, units=names.units)
         written = {"truth": truth.model_dump(by_alias=True)}
         for problem in found:
             path = split(problem.path, written)
@@ -58,11 +55,6 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
         known = (*(names.covariates or ()), "previous_value", "current_value")
         if missing.depends_on is not None and names.covariates is not None and missing.depends_on not in known:
             yield Found(("truth", "missing_data", name, "depends_on"), is_not(missing.depends_on, "a covariate, previous_value or current_value", known, ""))
-
-
-def _numbers(protocol: Protocol) -> tuple[str, ...]:
-    laws = protocol.population.covariates if protocol.population is not None else {}
-    return tuple(name for name, law in laws.items() if isinstance(law, Bernoulli))
 
 
 def _names_something(path: Path) -> bool:

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from trialsim.cohort import AnyLaw
 from trialsim.parts import Part
 
 Role = Literal["null_hypothesis", "alternative", "sensitivity", "assurance"]
-Grid = Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
+STEPS = {
+    "type": "object",
+    "properties": {key: {"type": ["number", "string"]} for key in ("from", "to", "by")},
+    "required": ["from", "to", "by"],
+    "additionalProperties": False,
+    "description": "Abbreviates a list; both ends are included.",
+    "examples": [{"from": 300, "to": 2000, "by": 100}],
+}
+_VALUES = {"anyOf": [{"type": "array", "minItems": 1}, STEPS]}
+Values = Annotated[list[Any], Field(min_length=1), WithJsonSchema(_VALUES)]
+Grid = Annotated[dict[str, Values], Field(min_length=1)]
 
 
 class Design(Part):
