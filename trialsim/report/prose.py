@@ -20,14 +20,14 @@ from trialsim.report.sentences.scenarios import described_cell, designs_and_scen
 from trialsim.report.sentences.study import the_study, what_is_tested
 from trialsim.report.sentences.truth import the_assumptions
 from trialsim.report.wording import NB
-from trialsim.spec import Study
+from trialsim.spec import Cell, Study
 
 WIDTH = 100
 
 
-def passages(study: Study) -> tuple[Passage, ...]:
-    """The protocol by topic; topics it says nothing about are left out."""
-    cell = described_cell(study)
+def passages(study: Study, described: Cell | None = None) -> tuple[Passage, ...]:
+    """The protocol by topic, with the values of one cell; topics it says nothing about are left out."""
+    cell = described or described_cell(study)
     protocol = cell.protocol
     found = (
         the_study(protocol),

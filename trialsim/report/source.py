@@ -39,7 +39,7 @@ class FinishedRun:
     @cached_property
     def described(self) -> Cell:
         """The cell whose values the prose gives."""
-        return described_cell(self.study)
+        return described_cell(self.study, {(cell["design"], cell["scenario"]) for cell in self.manifest["cells"]})
 
 
 def read_run(path: Path) -> FinishedRun:

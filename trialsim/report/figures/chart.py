@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
 
+from trialsim.report.wording import fixed
+
 Point = tuple[float, float]
 WIDTH, HEIGHT = 680, 400
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 62
@@ -19,7 +21,7 @@ LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 62
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A named line. `style`: solid, dashed, or dotted; `step`: constant between points; `markers`: a dot at each point."""
+    """A named line. `step`: constant between points; `markers`: a dot at each point; `labels`: its value beside each dot."""
 
     name: str
     points: Sequence[Point]
@@ -28,6 +30,7 @@ class Series:
     step: bool = False
     markers: bool = False
     line: bool = True
+    labels: Literal["", "above", "below"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Chart:
 
     def svg(self, *, id: str) -> str:
         """The drawing, with a title and a description for those who cannot see it."""
-        names = "; ".join(series.name for series in self.series)
+        names = "; ".join(series.name for series in self.series if series.name)
         parts = [
             f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{id}-title {id}-desc" xmlns="http://www.w3.org/2000/svg">',
             f'<title id="{id}-title">{escape(self.title)}</title>',
@@ -67,6 +70,7 @@ class Chart:
             *(self._band(band) for band in self.bands),
             *(self._line(series) for series in self.series if series.line),
             *(mark for series in self.series if series.markers for mark in self._markers(series)),
+            *(text for series in self.series if series.labels for text in self._labels(series)),
             "</svg>",
         ]
         return "\n".join(parts)
@@ -89,9 +93,11 @@ class Chart:
         for tick in self.x_ticks or ticks(*self.x_range):
             at = f"{self.x(tick):.2f}"
             lines.append(f'<line class="axis" x1="{at}" x2="{at}" y1="{bottom}" y2="{bottom + 5}"/>')
-            lines.append(f'<text class="tick" x="{at}" y="{bottom + 20}" text-anchor="middle">{label(tick)}</text>')
+            lines.append(f'<text class="tick" x="{at}" y="{bottom + 9}" text-anchor="middle" dominant-baseline="hanging">{label(tick)}</text>')
         lines.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
-        lines.append(f'<text class="axis-title" x="{(LEFT + right) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{escape(self.x_title)}</text>')
+        lines.append(
+            f'<text class="axis-title" x="{(LEFT + right) / 2:.0f}" y="{bottom + 38}" text-anchor="middle" dominant-baseline="hanging">{escape(self.x_title)}</text>'
+        )
         middle = (TOP + bottom) / 2
         lines.append(f'<text class="axis-title" transform="translate(18 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(self.y_title)}</text>')
         return lines
@@ -113,6 +119,14 @@ class Chart:
             f'<circle class="marker series-{series.colour}" cx="{self.x(x):.2f}" cy="{self.y(y):.2f}" r="4.5"/>'
             for x, y in series.points
             if math.isfinite(y) and self.y_range[0] <= y <= self.y_range[1]
+        ]
+
+    def _labels(self, series: Series) -> list[str]:
+        shift, baseline = (-11, "auto") if series.labels == "above" else (11, "hanging")
+        return [
+            f'<text class="value" x="{self.x(x):.2f}" y="{self.y(y) + shift:.2f}" text-anchor="middle" dominant-baseline="{baseline}">{fixed(y, 3)}</text>'
+            for x, y in series.points
+            if math.isfinite(y)
         ]
 
     def _band(self, band: Band) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from trialsim.report.sentences.passage import Passage
@@ -18,9 +18,12 @@ ROLES = {
 }
 
 
-def described_cell(study: Study) -> Cell:
-    """The cell whose values the prose gives: the design and the alternative that leave parameters as the protocol states them."""
-    cells = study.cells()
+def described_cell(study: Study, among: Container[tuple[str, str]] | None = None) -> Cell:
+    """The cell whose values the prose gives: the design and the alternative that leave parameters as the protocol states them.
+
+    `among` are the (design, scenario) to choose from; default: all.
+    """
+    cells = [cell for cell in study.cells() if among is None or (cell.design, cell.scenario) in among]
     parameters = study.resolved().get("parameters") or {}
 
     def distance(cell: Cell) -> tuple[int, int]:
