@@ -67,7 +67,11 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
     protocol = cell.protocol
     population, truth, randomization, accrual, seed = protocol.population, protocol.truth, protocol.randomization, protocol.accrual, protocol.simulation.seed
     # `Study.require_runnable` has seen to it that the sections are there.
-    assert population is not None and truth is not None and randomization is not None and accrual is not None and seed is not None
+    assert population is not None
+    assert truth is not None
+    assert randomization is not None
+    assert accrual is not None
+    assert seed is not None
     arms = tuple(protocol.arms)
     visits = {name: visit.at for name, visit in protocol.visits.items() if visit.at is not None}
     cohort_model = population.cohort_model(directory) if population.covariates or population.source else None

@@ -53,7 +53,7 @@ def count_last(mask: Bool[Tensor, "... patient"]) -> Int[Tensor, "..."]:
     if mask.device.type != "cpu":
         return mask.sum(-1)
     flags = mask.numpy().view(np.uint8)
-    n = flags.shape[-1]
+    n = int(flags.shape[-1])
     if n % 8 or not flags.flags.c_contiguous:
         padded = np.zeros((*flags.shape[:-1], n + (-n) % 8), dtype=np.uint8)
         padded[..., :n] = flags
@@ -90,8 +90,8 @@ def sort_longest_first(
     code = bits.view(np.int8)[:, ::8] & 3
     happened = code < 2
     near = np.subtract(bits[:, :-1], bits[:, 1:]).view(np.uint64) <= 1
-    tied = (near & happened[:, 1:] & happened[:, :-1]).any(-1) if near.any() else np.zeros(len(key), dtype=bool)
-    return torch.from_numpy(happened), torch.from_numpy(code & 1), torch.from_numpy(tied)
+    rows_with_ties = (near & happened[:, 1:] & happened[:, :-1]).any(-1) if near.any() else np.zeros(len(key), dtype=bool)
+    return torch.from_numpy(happened), torch.from_numpy(code & 1), torch.from_numpy(rows_with_ties)
 
 
 def order_longest_first(time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"]) -> Int[Tensor, "replicate rank"]:
