@@ -34,8 +34,8 @@ class Copula:
         return self.loadings @ self.loadings.T + torch.diag(self.unique**2)
 
 
-def fit_copula(columns: Sequence[Scores], *, linked: Collection[tuple[int, int]] = (), rank: int = RANK) -> tuple[Copula, Float[Tensor, "column column"]]:
-    """The copula of columns given as scores, and the pairwise correlations it approximates.
+def fit_copula(columns: Sequence[Scores], *, linked: Collection[tuple[int, int]] = (), rank: int = RANK) -> Copula:
+    """The copula of columns given as scores.
 
     Every pair of columns contributes the likelihood of the patients seen in both, so missing cells are masked, pair by
     pair: exact-exact pairs a bivariate normal density, exact-interval pairs φ(z)·P(interval | z), interval-interval
@@ -55,9 +55,9 @@ def fit_copula(columns: Sequence[Scores], *, linked: Collection[tuple[int, int]]
 
     p = len(columns)
     if p < 2:
-        return Copula(torch.zeros(p, 1, dtype=torch.float64), torch.ones(p, dtype=torch.float64)), torch.eye(p, dtype=torch.float64)
+        return Copula(torch.zeros(p, 1, dtype=torch.float64), torch.ones(p, dtype=torch.float64))
     pairs = PairStatistics(columns, linked)
-    target = pairs.matrix(pairs.separately())
+    start = _principal_factors(pairs.matrix(pairs.separately()), min(rank, p - 1))
     rank = min(rank, p - 1)
 
     def model() -> None:
@@ -66,9 +66,9 @@ def fit_copula(columns: Sequence[Scores], *, linked: Collection[tuple[int, int]]
         correlations = (loadings[pairs.first] * loadings[pairs.second]).sum(-1)
         pyro.factor("pairs", pairs.log_likelihood(correlations).sum())
 
-    w = fit_mode(model, {"w": _principal_factors(target, rank)}, steps=300)["w"]
+    w = fit_mode(model, {"w": start}, steps=300)["w"]
     inverse = 1.0 / (1.0 + (w**2).sum(-1, keepdim=True)).sqrt()
-    return Copula(loadings=w * inverse, unique=inverse.squeeze(-1)), target
+    return Copula(loadings=w * inverse, unique=inverse.squeeze(-1))
 
 
 def _principal_factors(correlation: Tensor, rank: int) -> Tensor:

@@ -14,7 +14,7 @@ from trialsim.cohort.fitted.columns import Array, Covariate
 from trialsim.cohort.fitted.copula import Copula, PairStatistics
 from trialsim.cohort.fitted.margins import Margin, Scores, SteppedMargin, fit_smooth, fit_stepped, parent_cell
 
-TOLERANCE = 0.03  # error of a correlation of levels that is left to the copula
+TOLERANCE = 0.04  # error of a correlation of levels that is left to the copula
 MOST_PARENTS = 4
 MOST_LINKS = 12
 DRAWS = 100_000
@@ -67,7 +67,7 @@ class Baseline:
         return tuple(FittedColumn(c.name, c.unit, c.levels, None if c.rule is not None else next(margins), c.rule, c.hidden) for c in self.covariates)
 
     def find_links(self) -> None:
-        """Adds links, the worst first, until correlations between discrete columns are within 0.03 of the data's.
+        """Adds links, the worst first, until correlations between discrete columns are within 0.04 of the data's.
 
         Two things defeat a Gaussian copula. Pairwise correlations need not fit together: "all haemophiliacs are men",
         "few of them are homosexual" and "all homosexuals are men" ask for a matrix that is not positive definite. And a
@@ -90,7 +90,9 @@ class Baseline:
             return None
         held = self.held_uncorrelated()
         pairs = PairStatistics(self.scores, held)
-        error = self._errors(nearest_correlation(pairs.matrix(pairs.separately())))
+        nearest = nearest_correlation(pairs.matrix(pairs.separately()))
+        copula = Copula(torch.linalg.cholesky(nearest + 1e-9 * torch.eye(len(nearest), dtype=torch.float64)), torch.zeros(len(nearest), dtype=torch.float64))
+        error = correlation_errors(self.covariates, self.columns(), copula)
         place = {covariate.name: index for index, covariate in enumerate(self.covariates)}
         free = {covariate.name: index for index, covariate in enumerate(self.free)}
         candidates: list[tuple[float, str, str]] = []
@@ -115,16 +117,23 @@ class Baseline:
         alike = [c for c in self.covariates if c.rule is not None and c.rule.source == rule.source]
         return max(alike, key=lambda covariate: len(covariate.values)).name
 
-    def _errors(self, correlation: Tensor) -> Array:
-        """|correlation in a drawn cohort − correlation in the data| of every pair of covariates."""
-        draws = torch.randn(len(self.free), DRAWS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        scores = torch.linalg.cholesky(correlation + 1e-9 * torch.eye(len(self.free), dtype=torch.float64)) @ draws
-        drawn = {covariate.name: torch.zeros(DRAWS, dtype=torch.float64) for covariate in self.covariates}
-        drawn |= {covariate.name: scores[row].clone() for row, covariate in enumerate(self.free)}
-        FittedCohort(columns=self.columns(), copula=Copula(torch.empty(0), torch.empty(0)), events={}, values={}, card={}).from_scores(drawn)
-        modelled = np.corrcoef(np.stack([drawn[covariate.name].numpy() for covariate in self.covariates]))
-        observed = np.ma.corrcoef(np.ma.masked_invalid(np.stack([covariate.held() for covariate in self.covariates]))).filled(0.0)
-        return np.asarray(np.nan_to_num(np.abs(modelled - observed)))
+
+def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[FittedColumn], copula: Copula) -> Array:
+    """|correlation among 100,000 drawn patients − correlation in the data| of every pair of columns `[column, column]`."""
+    drawn = _draw_scores(columns, copula, DRAWS, seed=1)
+    FittedCohort(columns=tuple(columns), copula=copula, events={}, values={}, card={}).from_scores(drawn)
+    modelled = np.corrcoef(np.stack([drawn[covariate.name].numpy() for covariate in covariates]))
+    observed = np.ma.corrcoef(np.ma.masked_invalid(np.stack([covariate.held() for covariate in covariates]))).filled(0.0)
+    return np.asarray(np.nan_to_num(np.abs(modelled - observed)))
+
+
+def _draw_scores(columns: Sequence[FittedColumn], copula: Copula, n: int, *, seed: int) -> dict[str, Tensor]:
+    """The normal scores of n patients by column; 0 for rules."""
+    generator = torch.Generator().manual_seed(seed)
+    factors = torch.randn(copula.loadings.shape[1], n, generator=generator, dtype=torch.float64)
+    scores = copula.loadings @ factors + copula.unique[:, None] * torch.randn(len(copula.unique), n, generator=generator, dtype=torch.float64)
+    rows = iter(scores)
+    return {column.name: torch.zeros(n, dtype=torch.float64) if column.margin is None else next(rows) for column in columns}
 
 
 def nearest_correlation(matrix: Tensor) -> Tensor:
@@ -150,11 +159,7 @@ def calibrated(columns: Sequence[FittedColumn], copula: Copula) -> tuple[FittedC
     patients, parents before children; combinations with fewer than 500 of them are left.
     """
     n = 2 * DRAWS
-    generator = torch.Generator().manual_seed(2)
-    factors = torch.randn(copula.loadings.shape[1], n, generator=generator, dtype=torch.float64)
-    scores = copula.loadings @ factors + copula.unique[:, None] * torch.randn(len(copula.unique), n, generator=generator, dtype=torch.float64)
-    rows = iter(scores)
-    drawn = {column.name: torch.zeros(n, dtype=torch.float64) if column.margin is None else next(rows) for column in columns}
+    drawn = _draw_scores(columns, copula, n, seed=2)
     done = list(columns)
     for place, column in enumerate(columns):
         if not isinstance(column.margin, SteppedMargin) or not column.margin.parents:

@@ -20,7 +20,7 @@ from trialsim.cohort.fitted.copula import Copula, fit_copula
 from trialsim.cohort.fitted.events import FittedEvent, fit_event
 from trialsim.cohort.fitted.features import design_matrix, terms_of
 from trialsim.cohort.fitted.inference import isolated
-from trialsim.cohort.fitted.links import Baseline, calibrated
+from trialsim.cohort.fitted.links import Baseline, calibrated, correlation_errors
 from trialsim.cohort.fitted.margins import Scores, SmoothMargin
 from trialsim.cohort.fitted.storage import cache_file, code_version
 from trialsim.cohort.fitted.values import FittedValue, fit_value
@@ -165,9 +165,15 @@ def _fit_baseline(covariates: tuple[Covariate, ...]) -> tuple[tuple[FittedColumn
     """Margins, then links between discrete columns where they are needed, then the copula."""
     baseline = Baseline(covariates)
     baseline.find_links()
-    copula, target = fit_copula(baseline.scores, linked=baseline.held_uncorrelated())
-    error = float((copula.correlation() - target).abs().max())
-    return calibrated(baseline.columns(), copula), copula, baseline.scores, error
+    copula = fit_copula(baseline.scores, linked=baseline.held_uncorrelated())
+    columns = calibrated(baseline.columns(), copula)
+    error = correlation_errors(covariates, columns, copula)
+    for first, one in enumerate(covariates):
+        for second, two in enumerate(covariates):
+            bound = one.rule is not None and two.rule is not None and one.rule.source == two.rule.source
+            if bound or one.hidden or two.hidden or (one.rule is not None and one.rule.source == two.name):
+                error[first, second] = error[second, first] = 0.0
+    return columns, copula, baseline.scores, float(error.max())
 
 
 def _complete(covariates: tuple[Covariate, ...], columns: tuple[FittedColumn, ...], copula: Copula, scores: list[Scores]) -> dict[str, Array]:
