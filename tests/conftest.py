@@ -1,9 +1,10 @@
-"""What tests of several folders share: synthetic trial records, and one Ray cluster for the session."""
+"""What tests of several folders share: a small trial, synthetic trial records, and one Ray cluster for the session."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,53 @@ import torch
 
 from trialsim.records import AnalysisRecord, TrialRecord
 from trialsim.rng import Block
+
+PROTOCOL = """\
+spec: trialsim/1
+study: {id: SMALL, title: a small group sequential trial}
+parameters: {hr: 0.55}
+arms:
+  experimental: {type: experimental}
+  control: {type: placebo_comparator}
+population: {planned_enrollment: 60}
+endpoints: {os: {type: time_to_event, outcome: death, level: primary}}
+truth:
+  outcomes: {death: {dist: exponential, median: 10 months}}
+  effects: {experimental: {death: {hr: $hr}}}
+  censoring: {dropout: {dist: exponential, rate: 0.005 / month}}
+accrual: {rate: 5 / month}
+randomization: {ratio: {experimental: 1, control: 1}, method: permuted_block, block_size: 4}
+analyses:
+  primary:
+    endpoint: os
+    treatment: {test: experimental, reference: control}
+    method: logrank
+    estimate: cox
+    alpha: 0.025
+    sides: 1
+interims:
+  timing: {information: events, endpoint: os, final: 40, fractions: [0.5]}
+  efficacy: {spending: lan_demets_obrien_fleming}
+  futility: {z: [0.0], binding: false}
+scenarios:
+  h0: {role: null_hypothesis, set: {hr: 1.0}}
+  base: {role: alternative}
+simulation: {seed: 11, replicates: 200}
+"""
+
+
+@pytest.fixture(scope="session")
+def small_protocol_text() -> str:
+    """A small group sequential trial: 60 patients, two looks, a null and an alternative, 200 replicates."""
+    return PROTOCOL
+
+
+@pytest.fixture
+def small_protocol(tmp_path: Path) -> Path:
+    """A small group sequential trial, as a file."""
+    path = tmp_path / "small.yaml"
+    path.write_text(PROTOCOL)
+    return path
 
 
 def _record(
