@@ -167,6 +167,16 @@ def test_looks_so_far_have_the_bounds_of_the_plan(rule):
     assert so_far.cumulative_alpha == pytest.approx(whole.cumulative_alpha[:2], abs=1e-12)
 
 
+def test_the_plan_of_a_shape_knows_all_its_futility():
+    """Binding futility at later looks bears on the constant of the first."""
+    plan, rule = [0.4, 0.7, 1.0], futility({"hazard_ratio_above": [1.2, 1.0], "binding": True})
+    arguments = {"efficacy": efficacy({"boundary": "pocock"}), "futility": rule, "alpha": 0.025, "sides": 1, "test_share": 0.5}
+    whole = bounds(**arguments, information=plan, events=[100, 175, 250])
+    first = bounds(**arguments, information=plan[:1], events=[100], final=False, planned=plan)
+    assert first.efficacy_z[0] == pytest.approx(whole.efficacy_z[0], abs=1e-9)
+    assert first.futility_z[0] == pytest.approx(whole.futility_z[0], abs=1e-12)
+
+
 def test_a_shape_needs_its_plan():
     with pytest.raises(ProtocolError, match="pocock depends on all planned looks"):
         bounds(efficacy=efficacy({"boundary": "pocock"}), futility=None, alpha=0.025, sides=1, information=[0.5], final=False)
