@@ -36,10 +36,10 @@ class ValueColumns(Part):
 
 def _shape_of_outcome(given: Any) -> str:
     has_columns = "columns" in given if isinstance(given, dict) else isinstance(given, ValueColumns)
-    return "value" if has_columns else "event"
+    return "value_columns" if has_columns else "event_columns"
 
 
-OutcomeColumns = Annotated[Annotated[EventColumns, Tag("event")] | Annotated[ValueColumns, Tag("value")], Discriminator(_shape_of_outcome)]
+OutcomeColumns = Annotated[Annotated[EventColumns, Tag("event_columns")] | Annotated[ValueColumns, Tag("value_columns")], Discriminator(_shape_of_outcome)]
 
 
 def _named(given: Any) -> Any:
@@ -79,10 +79,10 @@ class FittedSource(Part):
 
 def _kind_of_source(given: Any) -> str:
     is_fitted = "cohort" in given if isinstance(given, dict) else isinstance(given, FittedSource)
-    return "fitted" if is_fitted else "data"
+    return "fitted_source" if is_fitted else "data_source"
 
 
-Source = Annotated[Annotated[FittedSource, Tag("fitted")] | Annotated[DataSource, Tag("data")], Discriminator(_kind_of_source)]
+Source = Annotated[Annotated[FittedSource, Tag("fitted_source")] | Annotated[DataSource, Tag("data_source")], Discriminator(_kind_of_source)]
 
 
 class Population(Part):
