@@ -19,7 +19,7 @@ from trialsim.spec import load
 MONTH = 30.4375
 N = 20_480  # replicates of each comparison with rpact
 BENCHMARK = Path(__file__).parent / "benchmarks" / "protocols" / "fixed_survival.yaml"
-REFERENCE = Path(__file__).parent / "reference" / "sim_oc_rpact_survival.csv"
+REFERENCE = Path(__file__).parent / "reference" / "simulated_survival_rpact.csv"
 EFFECTS = {
     "delay6": "[{until: 6 months, value: 1.0}, {value: 0.5}]",
     "crossing": "[{until: 4 months, value: 1.4}, {value: 0.55}]",
