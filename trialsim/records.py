@@ -47,7 +47,7 @@ class EventData:
     """A time-to-event endpoint at one data cut, or in real data.
 
     `time` is follow-up in days; a *negative* time marks a patient who is not in the analysis (not yet randomised, or of
-    a third arm) and whose other values mean nothing. `event` is false where censored. `group` is 1 in the test arm and 0
+    a third arm); their `event` must be false and their other values mean nothing. `event` is false where censored. `group` is 1 in the test arm and 0
     in the reference arm. `stratum` counts from 0. `covariates` has one column per number (categories are indicators).
     """
 
