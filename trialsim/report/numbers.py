@@ -62,8 +62,13 @@ class Figure:
     n: str
     value: float
 
+    @property
+    def spread(self) -> str:
+        """`± 0.023, n 400`; what is known without simulation is exact."""
+        return "exact" if self.n == "0" else f"±\u00a0{self.mcse}, n\u00a0{self.n}"
+
     def __str__(self) -> str:
-        return f"{self.estimate} ± {self.mcse} (n {self.n})"
+        return f"{self.estimate} ({self.spread})"
 
 
 def figure(row: Mapping[str, Any] | None) -> Figure | None:

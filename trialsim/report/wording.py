@@ -147,4 +147,4 @@ def fixed(value: float, places: int) -> str:
 
 def article(noun: str) -> str:
     """`a truncated normal`, `an exponential`."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1].lower() in 'aeiou' and not noun.startswith('uni') else 'a'} {noun}"

@@ -32,18 +32,18 @@ class BoundaryLook:
 
 @dataclass(frozen=True)
 class BoundaryFigure:
-    """The bounds of one analysis as a plot and a table."""
+    """The bounds of one analysis as a plot and a table; no plot where it is made once, at the end."""
 
     analysis: str
     unit: str
-    chart: Chart
+    chart: Chart | None
     looks: tuple[BoundaryLook, ...]
     approximate: bool
     sides: int
     futility: bool
 
 
-def boundary_figure(analysis: str, looks: tuple[str, ...], plan: MonitoringPlan, *, unit: str, approximate: bool) -> BoundaryFigure:
+def boundary_figure(analysis: str, looks: tuple[str, ...], plan: MonitoringPlan, *, unit: str, approximate: bool, at_looks: bool = True) -> BoundaryFigure:
     """`approximate`: the futility bound is on another scale (a hazard ratio) and shown at its approximate z.
 
     A plan with one look has one critical value, at information 1; `plan` must not spend by calendar.
@@ -60,8 +60,9 @@ def boundary_figure(analysis: str, looks: tuple[str, ...], plan: MonitoringPlan,
         # The last lower bound separates rejection from failure: the lines meet there.
         series.append(Series("Futility", futility, 2, style="dashed", markers=True, line=False, labels="below"))
         series.append(Series("", [*futility, efficacy[-1]], 2, style="dashed"))
+    chart = _chart(analysis, series, fractions) if at_looks else None
     rows = tuple(_row(name, index, plan, bounds, fractions[index]) for index, name in enumerate(looks))
-    return BoundaryFigure(analysis, unit, _chart(analysis, series, fractions), rows, approximate and bool(futility), bounds.sides, bool(futility))
+    return BoundaryFigure(analysis, unit, chart, rows, approximate and bool(futility), bounds.sides, bool(futility))
 
 
 def _chart(analysis: str, series: list[Series], fractions: list[float]) -> Chart:
@@ -73,7 +74,9 @@ def _chart(analysis: str, series: list[Series], fractions: list[float]) -> Chart
     bands = []
     for item in series:
         x, y = [point[0] for point in item.points], [point[1] for point in item.points]
-        if len(x) > 1 and item.line:
+        if len(x) == 1:  # a single look: the region above its critical value
+            x, y = [x[0] - 0.02, x[0] + 0.02], [y[0], y[0]]
+        if item.line or (len(item.points) == 1 and item.colour != 2):
             is_upper = item.colour == 1
             bands.append(Band(x, y if is_upper else [y_range[0]] * len(x), [y_range[1]] * len(x) if is_upper else y, item.colour))
     x_range: Point = (0.0, max(1.0, *fractions) * 1.04)
@@ -114,7 +117,9 @@ def boundary_figures(protocol: Protocol) -> list[BoundaryFigure]:
             continue
         if plan is None or plan.by_calendar:
             continue
-        looks = tuple(look for look in analysis.looks or () if look in protocol.looks) or ("where the trial ends",)
+        looks = tuple(look for look in analysis.looks or () if look in protocol.looks)
         unit = "events" if endpoint_of(protocol, analysis)[1] is None else "patients"
-        made.append(boundary_figure(name, looks, plan, unit=unit, approximate=isinstance(analysis.futility, HazardRatioAbove)))
+        made.append(
+            boundary_figure(name, looks or ("end",), plan, unit=unit, approximate=isinstance(analysis.futility, HazardRatioAbove), at_looks=bool(looks))
+        )
     return made

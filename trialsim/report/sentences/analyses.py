@@ -62,7 +62,7 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
     strata = f" stratified by {listed(analysis.stratify_by)}" if analysis.stratify_by else ""
     covariates = f" adjusted for {listed(analysis.covariates)}" if analysis.covariates else ""
     yield f"The analysis {name} uses {METHODS.get(method, method)}{strata}{covariates} to compare {listed(tests)} with {reference}{what}{question}."
-    if getattr(analysis, "estimate", None) == "cox":
+    if getattr(analysis, "estimate_by", None) == "cox":
         yield (
             "The hazard ratio is estimated by Cox regression with the same strata."
             if analysis.stratify_by

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trialsim.report.sentences.passage import Passage
-from trialsim.report.wording import article, listed, time
+from trialsim.report.wording import listed, time
 from trialsim.spec.protocol import Protocol
 from trialsim.spec.sections.endpoints import Endpoint
 from trialsim.spec.sections.visits import Visit
@@ -33,7 +33,7 @@ def definition(name: str, endpoint: Endpoint) -> str:
         words = (
             f"the {kind}change of {first} from {endpoint.change_from}"
             if endpoint.change_from
-            else f"{article(kind + 'value').removesuffix('value')}value of {first}"
+            else f"the {kind}value of {first}"
         )
     if endpoint.at:
         words += f", measured at {listed(endpoint.at)}"
