@@ -6,6 +6,7 @@ import typer
 from trialsim_cli.analyse import analyse
 from trialsim_cli.design import design
 from trialsim_cli.explain import explain
+from trialsim_cli.report import report
 from trialsim_cli.resolve import resolve
 from trialsim_cli.resume import resume
 from trialsim_cli.run import run
@@ -27,17 +28,17 @@ def root() -> None:
     """In-silico clinical trials: a protocol in YAML becomes evidence."""
 
 
-app.command()(analyse)
+# In the order a user meets them.
+app.command()(validate)
+app.command()(explain)
+app.command()(resolve)
+app.command()(schema)
 app.command()(design)
-
-
 app.command()(run)
 app.command()(resume)
 app.command()(status)
-app.command()(validate)
-app.command()(schema)
-app.command()(resolve)
-app.command()(explain)
+app.command()(report)
+app.command()(analyse)
 
 
 def main() -> None:
