@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from trialsim.cohort import DataSource
 from trialsim.cohort.fitted import FittedCohort, fit_source
+from trialsim.cohort.fitted.columns import covariates_of
 from trialsim.data import PatientTable, load_card, read_table
+from trialsim.records import Cohort
 
 ROOT = Path(__file__).parents[2]
 TRIALS = ROOT / "trials"
@@ -42,3 +46,10 @@ def actg_cohort(actg_source: DataSource) -> FittedCohort:
     finally:
         if before is None:
             del os.environ["TRIALSIM_CACHE"]
+
+
+@pytest.fixture(scope="session")
+def actg_patients(actg_table: PatientTable) -> Cohort:
+    """The real patients' baselines as a cohort of one replicate."""
+    found, _ = covariates_of(actg_table, rows=np.ones(actg_table.n, dtype=bool), without=["treat", "days", "cens", "cd420"])
+    return Cohort({covariate.name: torch.from_numpy(covariate.held())[None] for covariate in found if not covariate.hidden})

@@ -87,7 +87,7 @@ def _principal_factors(correlation: Tensor, rank: int) -> Tensor:
 class PairStatistics:
     """The sufficient statistics of all pairs, flattened so that one pass serves them all."""
 
-    def __init__(self, columns: Sequence[Scores], linked: Collection[tuple[int, int]]):
+    def __init__(self, columns: Sequence[Scores], linked: Collection[tuple[int, int]] = ()):
         self.n_columns = len(columns)
         pairs = list(combinations(range(len(columns)), 2))
         self.first, self.second = (torch.tensor([pair[side] for pair in pairs]) for side in (0, 1))
