@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from trialsim.errors import UsageError, did_you_mean
 from trialsim.spec.nodes import Found, Node, Setting, plain
-from trialsim.spec.parameters import Assigned, Environment, list_of_steps
+from trialsim.spec.parameters import Assigned, Environment
 
 DEFAULT_DESIGN, DEFAULT_SCENARIO = "default", "base"
 
@@ -45,23 +45,13 @@ def written(node: Node) -> str:
     return str(value)
 
 
-def grid_values(node: Node) -> tuple[Node, ...]:
-    """The values of one key of a grid: a list, or `{from, to, by}`."""
-    if isinstance(node.value, tuple):
-        return node.value
-    if isinstance(node.value, dict) and set(node.value) == {"from", "to", "by"}:
-        items, _ = list_of_steps(*(node.value[key].value for key in ("from", "to", "by")))
-        return tuple(Node(item, node.place) for item in items)
-    return ()
-
-
 def _assigned(name: str, node: Node, by: str) -> Assigned:
     return Assigned(node, Setting(name, by, node.place))
 
 
 def _combinations(grid: Node, by: str) -> Iterator[tuple[str, dict[str, Assigned]]]:
     assert isinstance(grid.value, dict)
-    choices = [[(name, value) for value in grid_values(node)] for name, node in grid.value.items()]
+    choices = [[(name, value) for value in node.value] for name, node in grid.value.items() if isinstance(node.value, tuple)]
     for combination in itertools.product(*choices):
         label = ",".join(f"{name}={written(value)}" for name, value in combination)
         yield label, {name: _assigned(name, value, by) for name, value in combination}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,14 +35,14 @@ class Checked:
     problems: tuple[Problem, ...]
 
 
-def check_cell(body: Node, pair: Pair, settable: frozenset[str]) -> Checked:
+def check_cell(body: Node, pair: Pair, settable: frozenset[str], directory: FilePath | None = None) -> Checked:
     """Substitute, validate, apply the rules."""
     substitution = Substitution(pair.environment, known=settable, cell=f"design {pair.design.name}, scenario {pair.scenario.name}")
     nodes = substitution.apply(body)
     data = plain(nodes)
     protocol, found = validated(data)
     invalid = {item.path for item in found}
-    found += [item for item in rules.check(protocol, Names.of(data, protocol)) if item.path not in invalid]
+    found += [item for item in rules.check(protocol, Names.of(data, protocol, directory)) if item.path not in invalid]
     failed = substitution.failed
     found = [item for item in found if not any(_related(item.path, path) for path in failed)]
     problems = (*substitution.problems, *place_problems(nodes, found))

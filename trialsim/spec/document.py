@@ -15,7 +15,7 @@ from trialsim.spec import cells
 from trialsim.spec.cells import Pair, Variant
 from trialsim.spec.extending import read_extended
 from trialsim.spec.nodes import Found, Node, Place, place_problems, plain, scalars
-from trialsim.spec.parameters import KEEP_ALL, Assigned, Environment, Substitution, declared, mentioned_name, with_sets
+from trialsim.spec.parameters import KEEP_ALL, Assigned, Environment, Substitution, declared, is_name, mentioned_name, with_sets
 from trialsim.spec.protocol import LANGUAGE, Protocol
 from trialsim.spec.sections.designs import BareGrid, Design, Scenario
 from trialsim.spec.wording import explain
@@ -164,7 +164,7 @@ def _unused(root: Node, parameters: Environment, mentioned: set[str], variants: 
     names = list(section.value) if section is not None and isinstance(section.value, dict) else []
     # A parameter whose name was misspelt where it is used is not also reported as unused.
     meant = {nearest(name, parameters) for name in mentioned if name not in parameters}
-    unused = [name for name in names if name not in mentioned and name not in meant]
+    unused = [name for name in names if name not in mentioned and name not in meant and is_name(name)]
     found = [Found(("parameters", name), f"unused parameter; nothing says ${name}", on_key=True) for name in unused]
     known = {*parameters, *mentioned}
     for kind in ("designs", "scenarios"):

@@ -36,6 +36,11 @@ class Assigned:
 Environment = Mapping[str, Assigned]
 
 
+def is_name(text: str) -> bool:
+    """Whether `$text` can stand for a parameter."""
+    return _NAME.fullmatch(text) is not None
+
+
 def used_name(node: Node) -> str | None:
     """The parameter that a node stands for, when it is a `$name`."""
     match = _USE.match(node.value) if isinstance(node.value, str) else None
@@ -54,9 +59,7 @@ def declared(section: Node | None) -> tuple[dict[str, Assigned], list[Found]]:
         return {}, []
     if not isinstance(section.value, dict):
         return {}, [Found(("parameters",), "should be a map of names to values")]
-    found = [
-        Found(("parameters", name), "a parameter's name is made of letters, digits and _", on_key=True) for name in section.value if not _NAME.fullmatch(name)
-    ]
+    found = [Found(("parameters", name), "a parameter's name is made of letters, digits and _", on_key=True) for name in section.value if not is_name(name)]
     return {name: Assigned(node, Setting(name, "", node.key_place)) for name, node in section.value.items()}, found
 
 

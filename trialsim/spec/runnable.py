@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trialsim.spec.looks import endpoint_name
+from trialsim.spec.looks import endpoint_name, final_target
 from trialsim.spec.nodes import Found
 from trialsim.spec.protocol import Protocol
 
@@ -20,7 +20,9 @@ def missing_to_run(protocol: Protocol) -> Iterator[Found]:
     if len(protocol.arms) == 1:
         yield Found(("arms",), "a run compares at least two arms", on_key=True)
     if protocol.interims is not None:
-        yield Found(("interims", "timing", "final"), "missing; a run needs the target of the final look")
+        key = "at_visit" if final_target(protocol, protocol.interims) is not None else "final"
+        what = "the visit that completers have reached" if key == "at_visit" else "the target of the final look"
+        yield Found(("interims", "timing", key), f"missing; a run needs {what}")
     for name, endpoint in protocol.endpoints.items():
         if not endpoint.is_event and not endpoint.at:
             yield Found(("endpoints", name, "at"), "missing; a run needs the visits at which it is measured")

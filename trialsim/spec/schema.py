@@ -65,6 +65,7 @@ def json_schema() -> dict[str, Any]:
         definitions[name] = _described(definition) if name in ("Design", "BareGrid", "Scenario") else _opened(definition)
     definitions |= {"parameter_use": PARAMETER_USE, "steps": STEPS, "protocol": root}
     outermost = {key: {"description": value.get("description", "")} for key, value in root["properties"].items()}
+    outermost |= {key: root["properties"][key] for key in ("spec", "extends")}
     return {
         "$schema": DIALECT,
         "$id": f"https://trialsim.org/schema/{LANGUAGE}.json",
@@ -84,9 +85,13 @@ def _described(schema: Any) -> Any:
         return [_described(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    result = {}
+    result: dict[str, Any] = {}
     for key, value in schema.items():
-        if (key == "title" and isinstance(value, str)) or key == "discriminator":
+        if key == "title" and isinstance(value, str):
+            continue
+        if key == "discriminator":
+            # The word that tells the alternatives apart has to be there, also where an alternative has it by default.
+            result["required"] = [value["propertyName"]]
             continue
         if key in ("examples", "default", "enum", "const", "required"):
             result[key] = value

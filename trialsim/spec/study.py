@@ -161,8 +161,8 @@ def load(path: str | os.PathLike[str], sets: Mapping[str, Any] = NOTHING, seed: 
     """
     if seed is not None and seed < 0:
         raise UsageError(f"--seed {seed}: a seed is a whole number from 0")
-    document = open_document(path, sets, seed)
-    checked = tuple(check_cell(document.body, pair, document.settable) for pair in document.pairs)
+    document, directory = open_document(path, sets, seed), Path(path).resolve().parent
+    checked = tuple(check_cell(document.body, pair, document.settable, directory) for pair in document.pairs)
     problems = in_order([*document.problems, *(problem for item in checked for problem in item.problems)], os.fspath(path))
     if not problems:
         problems = in_order(_out_of_reach(document, checked), os.fspath(path))

@@ -89,7 +89,13 @@ def _choose(alternatives: list[list[_Item]], depth: int, data: Any) -> list[_Ite
     def fits(items: list[_Item]) -> bool:
         return not any(len(item.steps) == depth and _is_other_kind(item.error, value, wrong_kind) for item in items)
 
-    fitting = [items for items in alternatives if fits(items)] or alternatives
+    def container(items: list[_Item]) -> bool:
+        return any(len(item.steps) == depth and item.error["type"] in (*_A_LIST, *_A_MAP) for item in items)
+
+    fitting = [items for items in alternatives if fits(items)]
+    if not fitting and isinstance(value, dict | list):
+        fitting = [items for items in alternatives if container(items)]
+    fitting = fitting or alternatives
     if isinstance(value, dict):
         everywhere = _unknown_everywhere(fitting, depth)
         if everywhere:
@@ -167,6 +173,8 @@ def _sentence(kind: str, value: Any, context: dict[str, Any], message: str) -> s
         return f"should be a whole number, not {given(value)}"
     if kind in _A_NUMBER:
         return f"should be a number, not {given(value)}"
+    if kind == "quantity" and isinstance(value, dict | list):
+        return f"should be a quantity, for example {context.get('example', '12 months')}, not {given(value)}"
     if kind == "string_type":
         quoted = isinstance(value, int | float)
         return f"should be text, not {given(value)}{' (in quotes it is text)' if quoted else ''}"

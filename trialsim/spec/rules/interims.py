@@ -26,6 +26,8 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
     # An analysis that is itself invalid is absent here; which one is meant is then not guessed.
     chosen = monitored_analysis(protocol) if len(protocol.analyses) == len(names.analyses) else interims.analysis
     analysis = protocol.analyses.get(chosen) if chosen is not None else None
+    if chosen is None and protocol.analyses and len(protocol.analyses) == len(names.analyses):
+        yield Found(("interims", "analysis"), "missing; it says which analysis is made at the looks")
     if analysis is not None:
         for key in ("looks", "efficacy", "futility"):
             if getattr(analysis, key) is not None:
@@ -43,8 +45,10 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
 def _form(timing: Timing) -> Iterator[Found]:
     if timing.fractions is not None and timing.at is not None:
         yield Found(TIMING, "give fractions or at, not both")
-    if timing.fractions is None and timing.at is None and timing.final is None:
+    if timing.fractions is None and timing.at is None and timing.final is None and timing.information in ("events", "calendar"):
         yield Found(TIMING, "says no look; give final, and fractions or at for interim looks")
+    if timing.at is not None and not timing.at:
+        yield Found((*TIMING, "at"), "should not be empty")
     for index, fraction in enumerate(timing.fractions or ()):
         if not 0 < fraction < 1:
             yield Found((*TIMING, "fractions", index), f"{fraction:g} is not between 0 and 1; the final look follows by itself")

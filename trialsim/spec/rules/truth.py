@@ -29,14 +29,20 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
     truth = protocol.truth
     if truth is None:
         return
-    if names.covariates is not None:
-        visits = dict.fromkeys(names.visits, 0.0)
-        found = problems(truth, arms=names.arms, visits=visits, covariates=names.covariates, levels=names.levels, units=names.units)
-        written = {"truth": truth.model_dump(by_alias=True)}
-        for problem in found:
-            path = split(problem.path, written)
-            if not _is_dangling_because_invalid(path, names):
-                yield Found(path, problem.message, on_key=_names_something(path))
+    found = problems(truth, arms=names.arms, visits=dict.fromkeys(names.visits, 0.0), covariates=names.covariates or (), levels=names.levels, units=names.units)
+    written = {"truth": truth.model_dump(by_alias=True)}
+    for problem in found:
+        path = split(problem.path, written)
+        # What a covariate of a data source measures only a run knows.
+        unknowable = (names.has_source or names.covariates is None) and ("prognostic" in path or "by" in path)
+        if not unknowable and not _is_dangling_because_invalid(path, names):
+            yield Found(path, problem.message, on_key=_names_something(path))
+    if names.has_source and names.covariates is not None:
+        for name, process in truth.outcomes.items():
+            for covariate in process.prognostic:
+                if covariate not in names.covariates:
+                    path = ("truth", "outcomes", name, "prognostic", covariate)
+                    yield Found(path, is_not(covariate, "a covariate", names.covariates, "covariates"), on_key=True)
     source = protocol.population.source if protocol.population is not None else None
     for name, process in truth.outcomes.items():
         key = "dist" if hasattr(process, "dist") else "model"
@@ -71,6 +77,11 @@ def _is_dangling_because_invalid(path: Path, names: Names) -> bool:
 
 def _source(protocol: Protocol, names: Names) -> Iterator[Found]:
     source = protocol.population.source if protocol.population is not None else None
+    if protocol.population is not None and names.has_source and names.covariates is not None:
+        for key, criterion in protocol.population.eligibility.items():
+            if criterion.covariate not in names.covariates:
+                path = ("population", "eligibility", key, "covariate")
+                yield Found(path, is_not(criterion.covariate, "a covariate", names.covariates, "covariates"))
     if not isinstance(source, DataSource):
         return
     for arm in source.arms:
@@ -79,5 +90,5 @@ def _source(protocol: Protocol, names: Names) -> Iterator[Found]:
     for outcome, columns in source.outcomes.items():
         for visit in getattr(columns, "columns", {}):
             if visit not in names.visits:
-                path = ("population", "source", "outcomes", outcome, "columns", visit)
-                yield Found(path, is_not(visit, "a visit", names.visits, "visits"), on_key=True)
+                place = ("population", "source", "outcomes", outcome, "columns", visit)
+                yield Found(place, is_not(visit, "a visit", names.visits, "visits"), on_key=True)

@@ -43,7 +43,7 @@ class Simulation(Part):
     target_mcse: dict[str, PositiveNumber] = Field(
         default_factory=dict, description="Measure -> Monte Carlo standard error at which to stop.", examples=[{"power": 0.005}]
     )
-    keep: Keep = Field(default_factory=Keep, description="What is kept of single trials.")
+    keep: Keep = Field(default_factory=Keep, description="Which single trials are kept, and how much of them.")
 
     def replicates_of(self, role: str) -> int:
         """The replicates of a scenario's role."""
