@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -166,7 +167,7 @@ def test_headings_figures_and_tables_are_accessible(page: Page) -> None:
     levels = [int(name[1]) for name, _ in page.tags if re.fullmatch(r"h[1-6]", name)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(later <= earlier + 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
     assert page.having("html")[0]["lang"] == "en"
     assert len(page.having("caption")) == len(page.having("table")) > 0
     assert all(attrs.get("scope") in ("col", "row", "rowgroup") for attrs in page.having("th"))

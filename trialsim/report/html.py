@@ -64,7 +64,7 @@ def render(run: FinishedRun) -> str:
         "facts": reproducibility(run),
         "protocol": run.protocol_text,
     }
-    return _environment().get_template("report.html.j2").render(context)
+    return _environment().get_template("report.html.j2").render(context).lstrip()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
@@ -60,7 +61,7 @@ def test_ticks_are_round_and_inside(low: float, width: float) -> None:
     found = ticks(low, high)
     assert 2 <= len(found) <= 13
     assert all(low - 1e-6 * width <= tick <= high + 1e-6 * width for tick in found)
-    steps = {round(b - a, 6) for a, b in zip(found, found[1:], strict=False)}
+    steps = {round(b - a, 6) for a, b in itertools.pairwise(found)}
     assert max(steps) == pytest.approx(min(steps), rel=1e-3)
 
 
