@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,20 +74,29 @@ def _run(
 
 
 def with_interrupt(work: Callable[[], None]) -> None:
-    """Ctrl-C (and a polite kill) before anything was stored: one line, exit 130."""
-    import signal
+    """The first Ctrl-C (or polite kill) stops the work in good order, exit 130; more of them do not get in between."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
 
     def interrupt(*_: Any) -> None:
+        for kind in kinds:
+            signal.signal(kind, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = [signal.signal(kind, interrupt) for kind in kinds]
+    interrupted = True
     try:
         work()
+        interrupted = False
     except KeyboardInterrupt:
         say("interrupted before anything was stored")
         raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        interrupted = getattr(error, "exit_code", None) == INTERRUPTED
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if not interrupted:
+            for kind, handler in zip(kinds, before, strict=True):
+                signal.signal(kind, handler)
 
 
 def report(path: Path, results: dict[str, Any], *, json: bool) -> None:

@@ -67,7 +67,7 @@ class Tally:
     def summary(self) -> str:
         """`12,288 of 40,000 replicates, 21,000/s, 0:01 left`."""
         done, rate = sum(self.n), self.rate()
-        left = f", {_clock((self.total - done) / rate)} left" if rate > 0 and done < self.total else ""
+        left = ", evaluating" if done == self.total else f", {_clock((self.total - done) / rate)} left" if rate > 0 else ""
         return f"{done:,} of {self.total:,} replicates, {rate:,.0f}/s{left}"
 
     def power(self, cell: int) -> str:

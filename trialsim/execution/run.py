@@ -9,7 +9,7 @@ done and a manifest that says so; `resume_run` computes only what is missing and
 from __future__ import annotations
 
 import contextlib
-import os
+import shlex
 import signal
 import threading
 import time
@@ -23,12 +23,11 @@ import torch
 from trialsim.errors import IncompleteRunError, NotSupportedError, TrialsimError, UsageError
 from trialsim.evaluation.results import ResultRow
 from trialsim.execution.chunks import chunks_of
-from trialsim.execution.evaluate import evaluate_cell
 from trialsim.execution.executors import Executor, make_executor
 from trialsim.execution.manifest import PlannedCell, Settings, engine_versions, new_manifest, now, planned_cells, with_chunks
 from trialsim.execution.progress import Progress
 from trialsim.execution.store import DamagedChunkError, RunDirectory, create_directory, open_directory
-from trialsim.execution.tasks import TaskQueue, Workshop, n_rejected
+from trialsim.execution.tasks import CellDone, TaskQueue, Workshop, n_rejected
 from trialsim.records import Block
 from trialsim.simulate import Trial, compile_trial
 from trialsim.spec import Study, load
@@ -135,11 +134,8 @@ class _Run:
     def carry_out(self) -> dict[str, Any]:
         self.progress.start(self.cells)
         try:
-            self._simulate(self._missing())
-            rows: list[ResultRow] = []
-            for index, (cell, trial) in enumerate(zip(self.cells, self.trials, strict=True)):
-                rows += evaluate_cell(self.directory, index, cell, trial)
-            results = self._results(rows)
+            rows = self._work(TaskQueue([chunks_of(cell.replicates) for cell in self.cells], self._missing()))
+            results = self._results([row for index in range(len(self.cells)) for row in rows[index]])
             self.directory.write_results(results)
             self._write_manifest(state="complete", finished=now())
             return results
@@ -173,15 +169,17 @@ class _Run:
                 missing.setdefault(index, []).append(chunk)
         return missing
 
-    def _simulate(self, missing: dict[int, list[Block]]) -> None:
-        if not missing:
-            return
-        queue = TaskQueue(missing)
-        workshop = Workshop(self.trials, tuple(cell.sha256 for cell in self.cells), self.directory, self.settings.block_size)
+    def _work(self, queue: TaskQueue) -> dict[int, tuple[ResultRow, ...]]:
+        """Simulate what is missing and evaluate every cell; the rows by cell."""
+        rows: dict[int, tuple[ResultRow, ...]] = {}
+        workshop = Workshop(tuple(self.cells), self.trials, self.directory, self.settings.block_size)
         start = saved = time.perf_counter()
         work = self.executor.run(workshop, queue)
         try:
             for done in work:
+                if isinstance(done, CellDone):
+                    rows[done.cell] = done.rows
+                    continue
                 self.stored[done.cell].append(done.chunk)
                 self.computed += done.chunk.size
                 self.seconds = time.perf_counter() - start - self.executor.startup_seconds
@@ -191,6 +189,7 @@ class _Run:
                     self._write_manifest()
         finally:
             work.close()  # type: ignore[attr-defined]
+        return rows
 
     def _timing(self) -> dict[str, Any]:
         """Of all sessions of this run together."""
@@ -209,10 +208,13 @@ class _Run:
         deaf = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGINT, signal.SIG_IGN) if deaf else None
         try:
+            for index, cell in enumerate(self.cells):  # workers may have stored more than they have reported
+                wanted = set(chunks_of(cell.replicates))
+                self.stored[index] = [chunk for chunk in self.directory.stored_chunks(index) if chunk in wanted]
             done, asked = sum(block.size for blocks in self.stored for block in blocks), sum(cell.replicates for cell in self.cells)
             with contextlib.suppress(OSError):  # a full disk: the manifest still says "running", the lock says that nobody is
                 self._write_manifest(state="incomplete", finished=now())
-            how = f"{done:,} of {asked:,} replicates are stored; continue with `trialsim resume {os.path.relpath(self.directory.path)}`"
+            how = f"{done:,} of {asked:,} replicates are stored; continue with `trialsim resume {shlex.quote(str(self.directory.path))}`"
             return type(error)(f"{error}: {how}")
         finally:
             if deaf:

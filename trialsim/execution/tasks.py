@@ -1,23 +1,27 @@
 """Units of work for an executor, and the work itself.
 
-    TaskQueue ──► Task (a cell, some chunks) ──► perform(workshop, task) ──► ChunkDone, … ──► TaskQueue.observe
+    TaskQueue ──► Task ──► perform(workshop, task) ──► ChunkDone, … or CellDone ──► TaskQueue.observe
 
-The worker writes each chunk itself; only a small summary returns. Tasks grow from one chunk until they last some seconds,
-but never so much that workers would run dry at the end.
+A task is some chunks of a cell to simulate or, once all chunks of a cell are stored, the cell to evaluate. The worker writes
+each chunk itself; only a small summary returns. Tasks grow from one chunk until they last some seconds, but never so much
+that workers would run dry at the end. Evaluation comes after the last chunk has been handed out.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from trialsim.evaluation.decisions import rejections
+from trialsim.evaluation.results import ResultRow
 from trialsim.execution.chunks import simulate_chunk
+from trialsim.execution.evaluate import evaluate_cell
+from trialsim.execution.manifest import PlannedCell
 from trialsim.execution.store import RunDirectory
 from trialsim.records import TrialRecord
 from trialsim.rng import Block
@@ -31,18 +35,19 @@ MOST_CHUNKS = 64
 class Workshop:
     """What every worker needs, sent to it once: the compiled cells and where to store their chunks."""
 
+    cells: tuple[PlannedCell, ...]
     trials: tuple[Trial, ...]
-    hashes: tuple[str, ...]
     directory: RunDirectory
     block_size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Consecutive chunks of a cell."""
+    """Consecutive chunks of a cell to simulate; or all of them, to evaluate the cell."""
 
     cell: int
     chunks: tuple[Block, ...]
+    evaluate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +60,31 @@ class ChunkDone:
     seconds: float
 
 
-def perform(workshop: Workshop, task: Task, stop: Callable[[], bool] | None = None) -> Iterator[ChunkDone]:
-    """Simulate and store the chunks of a task, one by one. Torch keeps to one thread, so that sums keep their order."""
+@dataclass(frozen=True, slots=True)
+class CellDone:
+    """A cell that is evaluated."""
+
+    cell: int
+    rows: tuple[ResultRow, ...]
+    seconds: float
+
+
+Done = ChunkDone | CellDone
+
+
+def perform(workshop: Workshop, task: Task, stop: Callable[[], bool] | None = None) -> Iterator[Done]:
+    """Simulate and store the chunks of a task one by one, or evaluate. Torch keeps to one thread, so that sums keep their order."""
     torch.set_num_threads(1)
-    trial = workshop.trials[task.cell]
+    cell, trial = workshop.cells[task.cell], workshop.trials[task.cell]
+    if task.evaluate:
+        start = time.perf_counter()
+        rows = evaluate_cell(workshop.directory, task.cell, cell, trial, task.chunks)
+        yield CellDone(task.cell, tuple(rows), time.perf_counter() - start)
+        return
     for chunk in task.chunks:
         start = time.perf_counter()
         record = simulate_chunk(lambda block: simulate(trial, block), chunk, block_size=workshop.block_size, stop=stop)
-        workshop.directory.write_chunk(task.cell, workshop.hashes[task.cell], record)
+        workshop.directory.write_chunk(task.cell, cell.sha256, record)
         yield ChunkDone(task.cell, chunk, n_rejected(record), time.perf_counter() - start)
 
 
@@ -74,34 +96,50 @@ def n_rejected(record: TrialRecord) -> int:
 
 
 class TaskQueue:
-    """Hands out the chunks that are missing, cell by cell, in tasks of a useful length."""
+    """Hands out the chunks that are missing, cell by cell, in tasks of a useful length; then the cells."""
 
-    def __init__(self, missing: Mapping[int, list[Block]]):
+    def __init__(self, cells: Sequence[Sequence[Block]], missing: Mapping[int, Sequence[Block]]):
         self._chunks = deque((cell, chunk) for cell, chunks in missing.items() for chunk in chunks)
+        self._unstored = {cell: len(missing.get(cell, ())) for cell in range(len(cells))}
+        self._unevaluated = deque(Task(cell, tuple(chunks), evaluate=True) for cell, chunks in enumerate(cells))
         self.replicates_left = sum(chunk.size for _, chunk in self._chunks)
-        self._seconds = 0.0
-        self._replicates = 0
+        self.cells_left = len(cells)
+        self._simulated = self._evaluated = 0
+        self._simulating = self._evaluating = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self._chunks)
+        """Whether anything is still to be handed out."""
+        return bool(self._chunks or self._unevaluated)
 
-    def observe(self, done: ChunkDone) -> None:
-        """Learns from a finished chunk how long chunks take."""
-        self._seconds += done.seconds
-        self._replicates += done.chunk.size
+    def observe(self, done: Done) -> None:
+        """Learns what is finished, and how long it took."""
+        if isinstance(done, CellDone):
+            self.cells_left -= 1
+            self._evaluated += 1
+            self._evaluating += done.seconds
+            return
+        self._unstored[done.cell] -= 1
         self.replicates_left -= done.chunk.size
+        self._simulated += done.chunk.size
+        self._simulating += done.seconds
 
-    def seconds_left(self) -> float | None:
-        """How long one worker would take for everything not yet finished; None before the first chunk."""
-        return self._seconds / self._replicates * self.replicates_left if self._replicates else None
+    def seconds_left(self) -> float:
+        """How long one worker would take for everything not yet finished, as far as is known."""
+        simulating = self._simulating / self._simulated * self.replicates_left if self._simulated else 0.0
+        return simulating + (self._evaluating / self._evaluated * self.cells_left if self._evaluated else 0.0)
 
     def next(self, workers: int) -> Task | None:
-        """The next task for one of so many workers; None when nothing is left to hand out."""
-        if not self._chunks:
-            return None
+        """The next task for one of so many workers; None when there is none, or none before some more is finished."""
+        if self._chunks:
+            return self._next_chunks(workers)
+        if self._unevaluated and self._unstored[self._unevaluated[0].cell] == 0:
+            return self._unevaluated.popleft()
+        return None
+
+    def _next_chunks(self, workers: int) -> Task:
         size = 1
-        if self._replicates:
-            chunk_seconds = self._seconds / self._replicates * self._chunks[0][1].size
+        if self._simulated:
+            chunk_seconds = self._simulating / self._simulated * self._chunks[0][1].size
             fair = len(self._chunks) // (4 * workers)
             size = max(1, min(int(TASK_SECONDS / max(chunk_seconds, 1e-9)), fair, MOST_CHUNKS))
         cell, chunk = self._chunks.popleft()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from trialsim.errors import UsageError
-from trialsim.execution.tasks import ChunkDone, TaskQueue, Workshop
+from trialsim.execution.tasks import Done, TaskQueue, Workshop
 
 EXECUTORS = ("local", "ray")
 
@@ -19,8 +19,8 @@ class Executor(Protocol):
     workers: int
     startup_seconds: float
 
-    def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[ChunkDone]:
-        """Yields every chunk as it is stored, and tells the queue. Closing the iterator stops the workers.
+    def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
+        """Yields every chunk as it is stored and every cell as it is evaluated, and tells the queue. Closing the iterator stops the workers.
 
         What a worker raises is raised here and nothing is tried again; IncompleteRunError when a worker is lost.
         """

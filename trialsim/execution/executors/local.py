@@ -22,7 +22,7 @@ import torch
 from trialsim.errors import IncompleteRunError
 from trialsim.execution.chunks import Stopped
 from trialsim.execution.executors import n_cores
-from trialsim.execution.tasks import ChunkDone, Task, TaskQueue, Workshop, perform
+from trialsim.execution.tasks import Done, Task, TaskQueue, Workshop, perform
 
 WORTH_A_POOL = 20.0
 """Seconds of work left for which a pool is started unasked."""
@@ -38,7 +38,7 @@ class LocalExecutor:
         self.workers = workers or 1
         self.startup_seconds = 0.0
 
-    def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[ChunkDone]:
+    def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
         """See Executor."""
         if self._asked is None or self._asked == 1:
             yield from self._here(workshop, queue)
@@ -46,19 +46,19 @@ class LocalExecutor:
             self.workers = self._asked or n_cores()
             yield from self._pool(workshop, queue)
 
-    def _here(self, workshop: Workshop, queue: TaskQueue) -> Iterator[ChunkDone]:
+    def _here(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
         threads = torch.get_num_threads()
         try:
             while task := queue.next(workers=1):
                 for done in perform(workshop, task):
                     queue.observe(done)
                     yield done
-                if self._asked is None and n_cores() > 1 and (queue.seconds_left() or 0.0) > WORTH_A_POOL:
+                if self._asked is None and n_cores() > 1 and queue.seconds_left() > WORTH_A_POOL:
                     return
         finally:
             torch.set_num_threads(threads)
 
-    def _pool(self, workshop: Workshop, queue: TaskQueue) -> Iterator[ChunkDone]:
+    def _pool(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
         start = time.perf_counter()
         context = get_context("spawn")
         stop, ready = context.Event(), context.Semaphore(0)
@@ -75,9 +75,9 @@ class LocalExecutor:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _work_through(queue: TaskQueue, workers: int, submit: Callable[[Task], Future[list[ChunkDone]]]) -> Iterator[ChunkDone]:
+def _work_through(queue: TaskQueue, workers: int, submit: Callable[[Task], Future[list[Done]]]) -> Iterator[Done]:
     """Keeps one task more than there are workers in flight."""
-    flying: set[Future[list[ChunkDone]]] = set()
+    flying: set[Future[list[Done]]] = set()
     while True:
         while len(flying) <= workers and (task := queue.next(workers)):
             flying.add(submit(task))
@@ -120,7 +120,7 @@ def _leave_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _perform(task: Task) -> list[ChunkDone]:
+def _perform(task: Task) -> list[Done]:
     try:
         return list(perform(_workshop, task, stop=_stop.is_set))
     except Stopped:

@@ -7,6 +7,8 @@ flight. A lost worker's task is tried again by Ray; what a protocol raises is no
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from trialsim.errors import IncompleteRunError, TrialsimError
-from trialsim.execution.tasks import ChunkDone, Task, TaskQueue, Workshop, perform
+from trialsim.execution.tasks import Done, Task, TaskQueue, Workshop, perform
 
 RETRIES_OF_LOST_WORKERS = 3
 
@@ -28,14 +30,13 @@ class RayExecutor:
         self.workers = workers
         self.startup_seconds = 0.0
 
-    def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[ChunkDone]:
+    def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
         """See Executor."""
         start = time.perf_counter()
         ray = _import_ray()
         owns = not ray.is_initialized()
         if owns:
-            with _quiet():
-                ray.init(num_cpus=self.workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            _start_cluster(ray, self.workers)
         flying: list[Any] = []
         try:
             constants = ray.put(workshop)
@@ -75,6 +76,14 @@ def _import_ray() -> Any:
     return ray
 
 
+def _start_cluster(ray: Any, workers: int) -> None:
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    with _quiet():
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray installs its own handler, which would end the process at once
+
+
 def _quiet() -> Any:
     """Ray's own deprecation and resource warnings are not the user's business."""
     return warnings.catch_warnings(action="ignore")
@@ -93,5 +102,5 @@ def _warm(wrapped: list[Any]) -> None:
     _fetch(wrapped[0])
 
 
-def _perform(wrapped: list[Any], task: Task) -> list[ChunkDone]:
+def _perform(wrapped: list[Any], task: Task) -> list[Done]:
     return list(perform(_fetch(wrapped[0]), task))
