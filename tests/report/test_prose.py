@@ -119,9 +119,9 @@ def test_every_name_of_the_protocol_appears(texts: dict[str, str], studies: dict
     assert sorted(word for word in wanted if not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_is_typeset_as_english(texts: dict[str, str], name: str) -> None:
-    text = texts[name]
+@pytest.mark.parametrize("path", [*sorted(TRIALS.glob("*.yaml")), *sorted((ROOT / "tests/specs/valid").glob("*.yaml"))], ids=lambda path: path.stem)
+def test_every_valid_protocol_is_typeset_as_english(path: Path) -> None:
+    text = explain(load(path))
     assert max(len(line) for line in text.splitlines()) <= WIDTH
     assert not re.search(r"  |None|\{|\}|\(\)|\.\.|,\.|;\.|\bnan\b| [.,;:](?!\d)(?! \d)", text), re.search(
         r".{30}(?:  |None|\{|\}|\(\)|\.\.|,\.|;\.| [.,;]).{10}", text
@@ -220,6 +220,35 @@ def test_changing_a_number_changes_the_prose(name: str, path: tuple[Any, ...]) -
         assert explain(study) != prose_of(name)
         return
     pytest.fail(f"no other value of {path} makes a valid protocol")
+
+
+# The short form, where the total is not known ---------------------------------------------------------------------------
+
+
+BARE = """\
+spec: trialsim/1
+study: {id: BARE}
+arms: {test: {}, reference: {}}
+endpoints: {y: {type: time_to_event}}
+analyses: {primary: {endpoint: y, treatment: {test: test, reference: reference}, method: logrank, alpha: 0.025, sides: 1}}
+interims:
+  timing: {information: events, fractions: [0.4, 0.75]}
+  efficacy: {spending: lan_demets_obrien_fleming}
+  futility: {spending: hwang_shih_decani, gamma: -2, beta: 0.1, binding: false}
+"""
+
+
+def test_a_bare_boundary_is_told_by_its_fractions(tmp_path: Path) -> None:
+    (tmp_path / "bare.yaml").write_text(BARE)
+    text = flat(explain(load(tmp_path / "bare.yaml")))
+    with open(ROOT / "tests/reference/gs_boundaries.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["case"] == "GSF-G-170"]  # gsDesign, test.type = 4, sfLDOF and sfHSD(-2)
+    assert "The analysis primary is made at 0.400, 0.750 and 1.000 of its planned events, a total that is not stated." in text
+    assert "spends a type II error of 0.1 by the gamma family of Hwang, Shih and De Cani with γ −2." in text
+    upper = [float(z) for z in re.findall(r"z is at least ([0-9.]+)", text)]
+    lower = [float(z) for z in re.findall(r"stops for futility when z is below ([0-9]+[.][0-9]+)", text)]
+    assert upper == pytest.approx([float(row["z_upper"]) for row in rows], abs=1e-4)
+    assert lower == pytest.approx([float(row["z_lower"]) for row in rows[:-1]], abs=1e-4)
 
 
 # The registries ----------------------------------------------------------------------------------------------------------

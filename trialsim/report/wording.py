@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from trialsim.units import DAYS, Quantity
 
 NB = "\u00a0"
@@ -101,9 +103,10 @@ def value(given: Any, *, ages: bool = False) -> str:
     if isinstance(given, Quantity):
         return quantity(given, ages=ages)
     if isinstance(given, Mapping):
-        return listed(f"{name} {value(item, ages=ages)}" for name, item in given.items())
+        inside = {name: value(item, ages=ages) for name, item in given.items()}
+        return listed(f"{str(name).replace('_', ' ')} {f'({inside[name]})' if isinstance(given[name], Mapping) else inside[name]}" for name in given)
     if isinstance(given, list | tuple):
-        return listed(value(item, ages=ages) for item in given)
+        return listed(f"({value(item, ages=ages)})" if isinstance(item, Mapping) else value(item, ages=ages) for item in given)
     return _written(str(given), ages=ages)
 
 
@@ -111,8 +114,8 @@ def _written(text: str, *, ages: bool) -> str:
     """A word as it is; a quantity written with its unit, with the unit as a reader says it."""
     try:
         parsed = Quantity.parse(text)
-    except Exception:
-        return text
+    except PydanticCustomError:
+        return text.removeprefix("$")
     if parsed.dimension == "time":
         amount, unit = text.split(None, 1) if " " in text.strip() else (text, "")
         known = _UNIT_OF_TIME.match(unit.strip())

@@ -9,11 +9,11 @@ from scipy.special import ndtr
 
 from trialsim.conduct.monitoring import MonitoringPlan
 from trialsim.design import Bounds, HazardRatioAbove
-from trialsim.errors import NotSupportedError
+from trialsim.errors import NotSupportedError, ProtocolError
 from trialsim.report.figures.chart import Band, Chart, Point, Series, ticks
-from trialsim.report.sentences.looks import plan_of
+from trialsim.report.sentences.bounds import plan_of
+from trialsim.report.sentences.question import counts_events
 from trialsim.report.wording import fixed
-from trialsim.spec.planning import endpoint_of
 from trialsim.spec.protocol import Protocol
 
 
@@ -113,12 +113,12 @@ def boundary_figures(protocol: Protocol) -> list[BoundaryFigure]:
     for name, analysis in protocol.analyses.items():
         try:
             plan = plan_of(protocol, name)
-        except NotSupportedError:
+        except (NotSupportedError, ProtocolError):
             continue
         if plan is None or plan.by_calendar:
             continue
         looks = tuple(look for look in analysis.looks or () if look in protocol.looks)
-        unit = "events" if endpoint_of(protocol, analysis)[1] is None else "patients"
+        unit = "events" if counts_events(protocol, analysis) else "patients"
         made.append(
             boundary_figure(name, looks or ("end",), plan, unit=unit, approximate=isinstance(analysis.futility, HazardRatioAbove), at_looks=bool(looks))
         )

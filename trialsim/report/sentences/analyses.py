@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trialsim.analysis import Analysis
+from trialsim.analysis.multiplicity import GraphProcedure, Multiplicity
 from trialsim.conduct import Monitoring
 from trialsim.report.sentences.passage import Passage, options
+from trialsim.report.sentences.question import endpoint_and_visit
 from trialsim.report.wording import listed, number, probability
-from trialsim.spec.planning import arms_of, endpoint_of
+from trialsim.spec.planning import arms_of
 from trialsim.spec.protocol import Protocol
 
 METHODS = {
@@ -54,10 +56,9 @@ def the_analyses(protocol: Protocol) -> Passage:
 def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str]:
     tests, reference = arms_of(protocol, analysis)
     method = getattr(analysis, "method", "")
-    what = ""
-    if analysis.estimand is not None or analysis.endpoint is not None:
-        key, visit = endpoint_of(protocol, analysis)
-        what = f" on {key}" + (f" at {visit}" if visit else "")
+    about = endpoint_and_visit(protocol, analysis)
+    visit = about[1] if about else None
+    what = (f" on {about[0]}" + (f" at {visit}" if visit else "")) if about else ""
     question = f" (estimand {analysis.estimand})" if analysis.estimand else ""
     strata = f" stratified by {listed(analysis.stratify_by)}" if analysis.stratify_by else ""
     covariates = f" adjusted for {listed(analysis.covariates)}" if analysis.covariates else ""
@@ -74,7 +75,7 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
     if said:
         yield f"Options: {listed(said)}."
     if "twin_prognosis" in analysis.covariates:
-        what = "expected value at the visit" if endpoint_of(protocol, analysis)[1] else "log hazard"
+        what = "expected value at the visit" if visit else "log hazard"
         yield f"The covariate twin_prognosis is the {what} that the cohort model predicts under the reference arm from the patient's baseline."
     if analysis.multiplicity != "none":
         yield f"The comparisons of its test arms share alpha by {_procedure(analysis.multiplicity)}."
@@ -89,7 +90,7 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
     yield f"Its alpha is {probability(analysis.alpha)}, {side}.{kind}"
 
 
-def _procedure(procedure: object) -> str:
+def _procedure(procedure: Multiplicity) -> str:
     names = {
         "hochberg": "Hochberg's procedure",
         "holm": "Holm's procedure",
@@ -99,4 +100,11 @@ def _procedure(procedure: object) -> str:
     }
     if isinstance(procedure, str):
         return names.get(procedure, f"the {procedure.replace('_', '-')} procedure")
-    return f"a graph: {listed(options(procedure))}"  # type: ignore[arg-type]
+    assert isinstance(procedure, GraphProcedure)
+    weights = listed(f"{name} {number(weight)}" for name, weight in procedure.graph.weights.items())
+    moves = listed(
+        f"{source} passes {number(part)} of its alpha to {target}"
+        for source, targets in procedure.graph.transitions.items()
+        for target, part in targets.items()
+    )
+    return f"a graph with weights {weights}" + (f", in which, when rejected, {moves}" if moves else "")

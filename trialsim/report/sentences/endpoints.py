@@ -29,12 +29,8 @@ def definition(name: str, endpoint: Endpoint) -> str:
     if endpoint.is_event:
         words = f"the time from randomisation to {first}"
     else:
-        kind = {"continuous": "", "binary": "binary ", "count": "count of ", "ordinal": "ordinal "}[endpoint.type]
-        words = (
-            f"the {kind}change of {first} from {endpoint.change_from}"
-            if endpoint.change_from
-            else f"the {kind}value of {first}"
-        )
+        kind = {"binary": "binary value", "count": "count", "ordinal": "ordinal value"}.get(endpoint.type, "value")
+        words = f"the change of {first} from {endpoint.change_from}" if endpoint.change_from else f"the {kind} of {first}"
     if endpoint.at:
         words += f", measured at {listed(endpoint.at)}"
     good = {("lower_is_better", True): "fewer or later events are better", ("higher_is_better", True): "more or earlier events are better"}.get(
@@ -45,6 +41,11 @@ def definition(name: str, endpoint: Endpoint) -> str:
 
 
 def _visit(name: str, visit: Visit) -> str:
-    when = f"every {time(visit.every)}" if visit.every is not None else "randomisation" if not visit.at else f"{time(visit.at)} after randomisation"
+    if visit.every is not None:
+        when = f"every {time(visit.every)}"
+    elif not visit.at:
+        when = "randomisation"
+    else:
+        when = f"{time(abs(visit.at))} {'after' if visit.at > 0 else 'before'} randomisation"
     window = f" ± {time(visit.window)}" if visit.window else ""
     return f"{name} ({when}{window})"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from trialsim.report.sentences.passage import Passage, options
-from trialsim.report.wording import count, listed, share
+from trialsim.report.wording import count, listed, quantity, share
 from trialsim.spec.protocol import Protocol
 
 
 def costs(protocol: Protocol) -> Passage:
     """What the trial costs."""
-    said = options(protocol.costs) if protocol.costs else []
-    return Passage.of("Costs", [f"Costs are {listed(said)}."] if said else [])
+    part = protocol.costs
+    if part is None:
+        return Passage.of("Costs")
+    units = {"per_patient": "per patient", "per_visit": "per visit", "per_site_month": "per site and month", "per_look": "per look", "fixed": "once"}
+    said = [f"{quantity(amount)} {words}" for key, words in units.items() if (amount := getattr(part, key)) is not None]
+    reported = f", reported in {part.currency}" if part.currency else ""
+    return Passage.of("Costs", [f"The trial costs {listed(said)}{reported}."] if said else [])
 
 
 def dose_escalation(protocol: Protocol) -> Passage:

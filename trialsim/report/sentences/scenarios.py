@@ -47,6 +47,8 @@ def designs_and_scenarios(study: Study) -> Passage:
     """The varying parameters, the designs, the scenarios."""
     cells = study.cells()
     resolved = study.resolved()
+    if not _has_truth(study) and len(cells) == 1:
+        return Passage.of("Designs and scenarios")
     designs = list(dict.fromkeys(cell.design for cell in cells))
     scenarios = {cell.scenario: cell for cell in cells}
     return Passage.of(
@@ -55,6 +57,10 @@ def designs_and_scenarios(study: Study) -> Passage:
         list(_designs(designs, resolved.get("designs"))),
         list(_scenarios(list(scenarios.values()), resolved.get("scenarios") or {})),
     )
+
+
+def _has_truth(study: Study) -> bool:
+    return any(cell.protocol.truth is not None for cell in study.cells())
 
 
 def _parameters(resolved: Mapping[str, Any]) -> Iterator[str]:
@@ -151,6 +157,8 @@ def _scenarios(cells: list[Cell], section: Mapping[str, Any]) -> Iterator[str]:
 
 def the_simulation(study: Study, protocol: Protocol) -> Passage:
     """Replicates, seed, precision, what is kept."""
+    if not _has_truth(study):
+        return Passage.of("Simulation")
     by_role: dict[int, list[str]] = {}
     for cell in study.cells():
         roles = by_role.setdefault(cell.replicates, [])

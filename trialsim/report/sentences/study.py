@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from trialsim.analysis import Analysis
 from trialsim.report.sentences.passage import Passage
-from trialsim.report.wording import article, capital, count, counted, listed, probability, quantity
-from trialsim.spec.planning import arms_of, endpoint_of
+from trialsim.report.sentences.question import endpoint_and_visit
+from trialsim.report.wording import article, capital, count, counted, listed, probability, quantity, time
+from trialsim.spec.planning import arms_of
 from trialsim.spec.protocol import Protocol
-from trialsim.spec.sections.interventions import Arm
+from trialsim.spec.sections.interventions import After, Arm
 
 _BETTER = {"lower_is_better": "lower", "higher_is_better": "higher"}
 
@@ -39,8 +40,25 @@ def _arm(name: str, arm: Arm, protocol: Protocol) -> str:
         said = f": {intervention.description}" if intervention and intervention.description else ""
         given.append(f"{key}{dose}{role}{said}")
     words = [(arm.type or "").replace("_", " "), *([quantity(arm.dose)] if arm.dose else []), *([arm.description] if arm.description else [])]
+    words += _platform(arm)
     inside = "; ".join([word for word in words if word] + ([f"receives {listed(given)}"] if given else []))
     return f"{name} ({inside})" if inside else name
+
+
+def _platform(arm: Arm) -> list[str]:
+    """When an arm of a platform trial opens and closes, and whom it is compared with."""
+    said = [f"{verb} {_moment(moment)}" for verb, moment in (("opens", arm.opens), ("closes", arm.closes)) if moment is not None]
+    if arm.max_n is not None:
+        said.append(f"at most {count(arm.max_n, 'patient')}")
+    if arm.concurrent_control_only:
+        said.append("compared with concurrent controls only")
+    return said
+
+
+def _moment(moment: float | str | After) -> str:
+    if isinstance(moment, str):
+        return f"at {moment}"
+    return f"after {moment.after.drop_of} is dropped" if isinstance(moment, After) else f"{time(moment)} after accrual opens"
 
 
 def what_is_tested(protocol: Protocol) -> Passage:
@@ -50,9 +68,10 @@ def what_is_tested(protocol: Protocol) -> Passage:
 
 
 def _rank(protocol: Protocol, analysis: Analysis) -> int:
-    if analysis.estimand is None and analysis.endpoint is None:
+    about = endpoint_and_visit(protocol, analysis)
+    if about is None:
         return 1
-    level = protocol.endpoints[endpoint_of(protocol, analysis)[0]].level
+    level = protocol.endpoints[about[0]].level
     return ("primary", "secondary", "exploratory").index(level)
 
 
@@ -60,9 +79,10 @@ def _hypothesis(protocol: Protocol, name: str, analysis: Analysis) -> str:
     tests, reference = arms_of(protocol, analysis)
     sides = "one-sided" if analysis.sides == 1 else "two-sided"
     level = f"at a {sides} level of {probability(analysis.alpha)}"
-    if analysis.estimand is None and analysis.endpoint is None:
+    about = endpoint_and_visit(protocol, analysis)
+    if about is None:
         return f"The analysis {name} compares {listed(tests)} with {reference} {level}."
-    key, visit = endpoint_of(protocol, analysis)
+    key, visit = about
     endpoint = protocol.endpoints[key]
     at = f" at {visit}" if visit else ""
     who = f"{listed(tests, 'or')}" if len(tests) > 1 else tests[0]

@@ -10,6 +10,7 @@ from trialsim.report.wording import listed, number, quantity, share, signed, tim
 from trialsim.report.wording import rate as per_time
 from trialsim.spec.protocol import Protocol
 from trialsim.twins.effects import ByCovariate, Effect
+from trialsim.twins.events.not_yet import IllnessDeath
 from trialsim.twins.not_yet import IntercurrentEvent, MissingData
 from trialsim.twins.process import EventLaw, OutcomeProcess
 from trialsim.twins.prognosis import Prognostic
@@ -17,9 +18,9 @@ from trialsim.twins.values import LinearMixed
 
 _RATIO_NOUNS = {"hr": "hazard", "or": "odds", "rate_ratio": "event rate"}
 _EFFECT_NOUNS = {
-    "hr": "the hazard ratio for {outcome}, conditional on the covariates, is",
-    "or": "the odds ratio for {outcome}, conditional on the covariates, is",
-    "rate_ratio": "the rate ratio for {outcome} is",
+    "hr": "the hazard ratio for {outcome}{given} is",
+    "or": "the odds ratio for {outcome}{given} is",
+    "rate_ratio": "the rate ratio for {outcome}{given} is",
     "ratio": "the ratio of {outcome} is",
     "p": "the probability of {outcome} is",
     "acceleration": "the time to {outcome} is stretched by the factor",
@@ -50,6 +51,14 @@ def _outcome(name: str, process: OutcomeProcess) -> Iterator[str]:
     baseline = getattr(process, "baseline", None)
     if kind == "fitted":
         yield f"Under the reference arm {name}{unit} follows the model fitted to the data, given each patient's baseline."
+    elif isinstance(process, IllnessDeath):
+        laws = [
+            (process.progression, "progression"),
+            (process.death, "death without progression"),
+            (process.death_after_progression, "death, from progression on,"),
+        ]
+        times = listed(f"the time to {what} follows {law(part, hazard=True, what='have it')}" for part, what in laws)
+        yield f"Under the reference arm{base} {name} is an illness–death process: {times}."
     elif isinstance(process, LinearMixed):
         yield f"Under the reference arm{base} {name}{unit} changes along a straight line in each patient: {_line(process)}."
     elif isinstance(process, EventLaw):
@@ -107,21 +116,29 @@ def _effects(protocol: Protocol) -> Iterator[str]:
     assert truth is not None
     for arm, effects in truth.effects.items():
         for outcome, effect in effects.items():
-            yield f"Under {arm}, {effect_words(outcome, effect)}."
+            conditional = any(outcome in process.targets(name) and _has_prognosis(process) for name, process in truth.outcomes.items())
+            yield f"Under {arm}, {effect_words(outcome, effect, conditional=conditional)}."
     without = [arm for arm in protocol.arms if not truth.effects.get(arm)]
     if truth.outcomes and without:
         yield f"{listed(without)} {'follows' if len(without) == 1 else 'follow'} the reference process." if truth.effects else "No arm has an effect."
 
 
-def effect_words(outcome: str, effect: Effect) -> str:
-    """`the hazard ratio for death, conditional on the covariates, is 1 until 3 months after randomisation and 0.7 thereafter`."""
+def _has_prognosis(process: OutcomeProcess) -> bool:
+    return bool(process.prognostic) or "fitted" in (getattr(process, "dist", ""), getattr(process, "model", ""))
+
+
+def effect_words(outcome: str, effect: Effect, *, conditional: bool) -> str:
+    """`the hazard ratio for death is 1 until 3 months after randomisation and 0.7 thereafter`.
+
+    `conditional`: covariates move the outcome, so that a ratio is one between patients with the same covariates.
+    """
     if effect.fitted is not None:
         note = {1.0: ", that is, as estimated", 0.0: ", that is, none"}.get(effect.fitted, "")
         return f"the effect on {outcome} is the one fitted to the data (a log hazard ratio or a difference) times {number(effect.fitted)}{note}"
     if effect.percent_slowing is not None:
         onset = f", from {time(effect.onset)} after randomisation" if effect.onset else ""
         return f"the slope of {outcome} is reduced by {share(effect.percent_slowing)}{onset}"
-    return f"{_EFFECT_NOUNS[effect.kind].format(outcome=outcome)} {_profile(effect.profile, signs=effect.kind in ('difference', 'shift'))}"
+    return f"{_EFFECT_NOUNS[effect.kind].format(outcome=outcome, given=', conditional on the covariates,' if conditional else '')} {_profile(effect.profile, signs=effect.kind in ('difference', 'shift'))}"
 
 
 def _profile(profile: Any, *, signs: bool) -> str:
