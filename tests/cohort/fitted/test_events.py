@@ -35,7 +35,7 @@ def _fit(x, arm, time, event):
 
 
 def test_it_is_the_poisson_regression_of_split_follow_up():
-    """With 4,000 patients the priors (SD 1 and 2) move the mode by less than 1 % of an SE."""
+    """With 4,000 patients the priors (SD ½ to 2) move the mode by less than 2 % of an SE."""
     x, arm, time, event = _trial(4000, 1)
     fitted = _fit(x, arm, time, event)
     edges = np.array([0.0, *fitted.breaks, np.inf])

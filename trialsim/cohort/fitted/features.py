@@ -16,6 +16,7 @@ from trialsim.records import Cohort
 
 _KNOT_SHARES = (0.05, 0.35, 0.65, 0.95)
 PRIOR_SD = {"linear": 1.0, "bend": 0.5, "level": 1.0, "above": 1.0}
+PRIOR_SCALES = (1.0, 0.5, 0.25, 0.15, 0.1, 0.06)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def _candidates(covariate: Covariate, column: Array) -> list[tuple[Literal["line
     body = column[column > lowest] if (column == lowest).mean() > 0.03 else column
     if len(body) < len(column):
         out.append(("above", (lowest,)))
-    knots = np.quantile(body, _KNOT_SHARES)
+    grid = float(np.ptp(body)) / 200 or 1.0
+    knots = np.round(np.quantile(body, _KNOT_SHARES) / grid) * grid  # on a grid: no patient's own value is kept
     if (np.diff(knots) > 0).all():
         width = float(knots[-1] - knots[0])
         out += [("bend", (float(knot), float(knots[-2]), float(knots[-1]), width)) for knot in knots[:-2]]
@@ -112,7 +114,7 @@ def design_matrix(terms: Sequence[Term], columns: Mapping[str, Array]) -> Float[
 
 
 def prior_sd(terms: Sequence[Term]) -> Float[Tensor, "term"]:
-    """The prior SD of each term's weight."""
+    """The prior SD of each term's weight, up to a scale that the evidence decides among PRIOR_SCALES."""
     return torch.tensor([PRIOR_SD[term.kind] for term in terms], dtype=torch.float64)
 
 

@@ -14,7 +14,7 @@ from trialsim.cohort.fitted.columns import Array, Covariate
 from trialsim.cohort.fitted.copula import Copula, PairStatistics
 from trialsim.cohort.fitted.margins import Margin, Scores, SteppedMargin, fit_smooth, fit_stepped, parent_cell
 
-TOLERANCE = 0.04  # error of a correlation of levels that is left to the copula
+TOLERANCE = 0.035  # error of a correlation of levels that is left to the copula
 MOST_PARENTS = 4
 MOST_LINKS = 12
 DRAWS = 100_000
@@ -67,7 +67,7 @@ class Baseline:
         return tuple(FittedColumn(c.name, c.unit, c.levels, None if c.rule is not None else next(margins), c.rule, c.hidden) for c in self.covariates)
 
     def find_links(self) -> None:
-        """Adds links, the worst first, until correlations between discrete columns are within 0.04 of the data's.
+        """Adds links, the worst first, until correlations between discrete columns are within 0.035 of the data's.
 
         Two things defeat a Gaussian copula. Pairwise correlations need not fit together: "all haemophiliacs are men",
         "few of them are homosexual" and "all homosexuals are men" ask for a matrix that is not positive definite. And a
@@ -92,7 +92,7 @@ class Baseline:
         pairs = PairStatistics(self.scores, held)
         nearest = nearest_correlation(pairs.matrix(pairs.separately()))
         copula = Copula(torch.linalg.cholesky(nearest + 1e-9 * torch.eye(len(nearest), dtype=torch.float64)), torch.zeros(len(nearest), dtype=torch.float64))
-        error = correlation_errors(self.covariates, self.columns(), copula)
+        error = correlation_errors(self.covariates, calibrated(self.columns(), copula), copula)
         place = {covariate.name: index for index, covariate in enumerate(self.covariates)}
         free = {covariate.name: index for index, covariate in enumerate(self.free)}
         candidates: list[tuple[float, str, str]] = []

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,8 @@ def fit_source(source: DataSource, directory: Path) -> FittedCohort:
         except DataError:  # an unreadable cache entry is fitted anew
             file.unlink(missing_ok=True)
     cohort = fit_cohort(table, source)
-    cohort.save(file)
+    with suppress(OSError):  # a cache that cannot be written only costs the next run a fit
+        cohort.save(file)
     return cohort
 
 

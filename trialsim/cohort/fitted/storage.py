@@ -102,11 +102,15 @@ def _read_column(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit
 def _outcome(outcome: FittedEvent | FittedValue, key: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """The numbers go to JSON, whose shortest round-trip floats keep every bit; the covariance is a tensor."""
     tensors[f"{key}.covariance"] = outcome.posterior.covariance
-    out: dict[str, Any] = {"key": key, "terms": [term.as_json() for term in outcome.terms], "weights": list(outcome.weights)}
-    out["sites"] = []
-    for site, mode in outcome.posterior.mode.items():
-        tensors[f"{key}.mode.{site}"] = mode
-        out["sites"].append(site)
+    out: dict[str, Any] = {
+        "key": key,
+        "terms": [term.as_json() for term in outcome.terms],
+        "weights": list(outcome.weights),
+        "prior_scale": outcome.prior_scale,
+        "log_evidence": outcome.posterior.log_evidence,
+        "sites": list(outcome.posterior.mode),
+    }
+    tensors |= {f"{key}.mode.{site}": mode for site, mode in outcome.posterior.mode.items()}
     if isinstance(outcome, FittedEvent):
         return out | {
             "breaks": list(outcome.breaks),
@@ -136,6 +140,7 @@ def _read_event(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fitt
         log_hr_sd=given["log_hr_sd"],
         terms=tuple(Term.from_json(term) for term in given["terms"]),
         weights=tuple(given["weights"]),
+        prior_scale=given["prior_scale"],
         posterior=_posterior(given, tensors),
     )
 
@@ -149,6 +154,7 @@ def _read_value(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fitt
         baseline=given["baseline"],
         terms=tuple(Term.from_json(term) for term in given["terms"]),
         weights=tuple(given["weights"]),
+        prior_scale=given["prior_scale"],
         posterior=_posterior(given, tensors),
     )
 

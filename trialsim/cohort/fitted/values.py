@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trialsim.cohort.fitted.columns import Array
-from trialsim.cohort.fitted.features import Term, prior_sd, weigh
-from trialsim.cohort.fitted.inference import Posterior, fit_laplace
+from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, prior_sd, weigh
+from trialsim.cohort.fitted.inference import Posterior, fit_best
 from trialsim.records import Cohort
 
 
@@ -32,6 +32,7 @@ class FittedValue:
     baseline: str | None
     terms: tuple[Term, ...]
     weights: tuple[float, ...]
+    prior_scale: float
     posterior: Posterior
 
     @property
@@ -68,30 +69,33 @@ def fit_value(
     import pyro.distributions as dist
 
     seen = ~np.isnan(value)
-    centre, scale = float(value[seen].mean()), float(value[seen].std())
-    y = torch.from_numpy((value[seen] - centre) / scale)
+    centre, spread = float(value[seen].mean()), float(value[seen].std())
+    y = torch.from_numpy((value[seen] - centre) / spread)
     x = design[torch.from_numpy(seen)]
     others = [place for place in range(len(arms)) if place != reference]
     treated = torch.from_numpy(np.stack([(arm[seen] == place).astype(np.float64) for place in others], axis=1) if others else np.zeros((int(seen.sum()), 0)))
-    prior = torch.cat((torch.tensor([2.0], dtype=torch.float64), torch.full((len(others),), 2.0, dtype=torch.float64), prior_sd(terms)))
+    first = torch.full((1 + len(others),), 2.0, dtype=torch.float64)
     matrix = torch.cat((torch.ones(len(y), 1, dtype=torch.float64), treated, x), dim=1)
 
-    def model() -> None:
+    def model(scale: float) -> None:
+        prior = torch.cat((first, prior_sd(terms) * scale))
         coefficients = pyro.sample("coefficients", dist.Normal(torch.zeros_like(prior), prior).to_event(1))
         log_sd = pyro.sample("log_sd", dist.Normal(torch.zeros(1, dtype=torch.float64), 2.0).to_event(1))
         pyro.factor("values", dist.Normal(matrix @ coefficients, torch.exp(log_sd)).log_prob(y).sum())
 
-    posterior = fit_laplace(model, {"coefficients": torch.zeros_like(prior), "log_sd": torch.zeros(1, dtype=torch.float64)})
-    mode, sd = posterior.mode["coefficients"] * scale, posterior.sd("coefficients") * scale
+    start = {"coefficients": torch.zeros(matrix.shape[1], dtype=torch.float64), "log_sd": torch.zeros(1, dtype=torch.float64)}
+    posterior, prior_scale = fit_best(lambda scale: lambda: model(scale), start, PRIOR_SCALES if len(terms) else (1.0,))
+    mode, sd = posterior.mode["coefficients"] * spread, posterior.sd("coefficients") * spread
     names = [arms[place] for place in others]
     difference = dict(zip(names, mode[1 : 1 + len(others)].tolist(), strict=True))
     return FittedValue(
         intercept=float(mode[0]) + centre,
-        sd=float(torch.exp(posterior.mode["log_sd"])) * scale,
+        sd=float(torch.exp(posterior.mode["log_sd"])) * spread,
         arm_difference={name: difference.get(name, 0.0) for name in arms},
         difference_sd=dict(zip(names, sd[1 : 1 + len(others)].tolist(), strict=True)),
         baseline=baseline,
         terms=terms,
         weights=tuple(mode[1 + len(others) :].tolist()),
+        prior_scale=prior_scale,
         posterior=posterior,
     )
