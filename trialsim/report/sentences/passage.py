@@ -63,7 +63,9 @@ def law(part: Part, *, hazard: bool, what: str = "", skip: Iterable[str] = (), a
     if "pieces" in said:
         phrases.append(f"hazard {pieces([(piece.get('until'), value(piece['rate'])) for piece in said.pop('pieces')])}")
     if "uncured" in said:
-        phrases.append(f"{share(said.pop('cured'))} of patients who never have the event and for the others {law(part.uncured, hazard=hazard, what=what)}")  # type: ignore[attr-defined]
+        del said["uncured"]
+        others = law(part.uncured, hazard=hazard, what=what)  # type: ignore[attr-defined]
+        phrases.append(f"{share(said.pop('cured'))} of patients who never have the event and for the others {others}")
     if "probs" in said:
         phrases.append(f"levels {levels(said.pop('probs'))}")
     if "p" in said:
