@@ -21,7 +21,9 @@ def run(
     protocol: Annotated[Path, typer.Argument(help="The protocol (YAML).")],
     json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Set a parameter of the protocol: hr=0.8 (may be repeated).")] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only these cells: scenario=base, design=n=500, role=alternative (may be repeated).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only these cells: scenario=base, design=n=500 or role=alternative (each at most once).")
+    ] = None,
     replicates: Annotated[int | None, typer.Option("--replicates", min=1, help="Simulated trials per cell; default: the protocol's.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random number; default: the protocol's.")] = None,
     executor: Annotated[str, typer.Option("--executor", help="local: this process or a pool of processes. ray: a local Ray cluster.")] = "local",

@@ -58,6 +58,9 @@ class InvalidInputError(TrialsimError):
         self.problems: tuple[Problem, ...] = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[InvalidInputError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # so that it crosses from a worker process whole
+
 
 class ProtocolError(InvalidInputError):
     """The protocol cannot be read, or says something that cannot be."""
@@ -75,6 +78,9 @@ class NotSupportedError(TrialsimError):
     def __init__(self, what: Sequence[str] | str):
         self.what: tuple[str, ...] = (what,) if isinstance(what, str) else tuple(what)
         super().__init__("\n".join(f"not supported yet: {item}" for item in self.what))
+
+    def __reduce__(self) -> tuple[type[NotSupportedError], tuple[tuple[str, ...]]]:
+        return type(self), (self.what,)
 
 
 class IncompleteRunError(TrialsimError):
