@@ -29,6 +29,7 @@ def test_plain_scalars_follow_the_core_schema(text: str, value: object):
 
 def test_infinite_and_undefined_numbers():
     assert (scalar(".inf"), scalar("-.INF"), scalar("+.Inf")) == (math.inf, -math.inf, math.inf)
+    assert (scalar("9" * 5000), scalar("-" + "9" * 400)) == (math.inf, -math.inf)
     nan = scalar(".nan")
     assert isinstance(nan, float)
     assert math.isnan(nan)

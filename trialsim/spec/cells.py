@@ -60,7 +60,7 @@ def _combinations(grid: Node, by: str) -> Iterator[tuple[str, dict[str, Assigned
 def _variants(id: str, node: Node, *, kind: str, role: str) -> Iterator[Variant]:
     by = f"{kind} {id}"
     grid, fixed = node.get("grid"), node.get("set")
-    if grid is not None:
+    if grid is not None and grid.value is not None:
         for label, sets in _combinations(grid, by):
             yield Variant(f"{id}[{label}]", id, role, sets)
     else:
@@ -107,7 +107,11 @@ def clashes(section: Node | None, chosen: Sequence[Variant], natures: Sequence[V
     for variant in natures:
         for name in variant.sets:
             if name in by_design:
-                key = "grid" if section is not None and (node := section.get(variant.id)) is not None and node.get("grid") is not None else "set"
+                key = (
+                    "grid"
+                    if section is not None and (node := section.get(variant.id)) is not None and isinstance(getattr(node.get("grid"), "value", None), dict)
+                    else "set"
+                )
                 place = by_design[name].place
                 line = f" (line {place.line})" if place is not None else ""
                 found.append(

@@ -39,8 +39,8 @@ def scalar(text: str) -> Scalar:
     if text in ("false", "False", "FALSE"):
         return False
     if _INT.match(text):
-        return int(text)
-    if _OCTAL.match(text) or _HEXADECIMAL.match(text):
+        return int(text) if len(text) < 300 else float(text)  # no whole number of the language is that large
+    if (_OCTAL.match(text) or _HEXADECIMAL.match(text)) and len(text) < 200:
         return int(text, 0)
     if _FLOAT.match(text):
         return float(text)
