@@ -17,9 +17,10 @@ from torch import Tensor
 
 from trialsim.cohort import CohortModel, Criterion, draw_cohort
 from trialsim.conduct import Accrual, Look, Randomization
+from trialsim.conduct.comparison import Observables, PlannedAnalysis
 from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp, follow, follow_to_visit
 from trialsim.conduct.stratification import crossed
-from trialsim.conduct.trial import Observables, PlannedAnalysis, conduct
+from trialsim.conduct.trial import conduct
 from trialsim.evaluation.truth import TrueValue, TwinSampler, true_log_hazard_ratio, true_mean_difference
 from trialsim.records import Block, Cohort, Enrolment, TrialRecord
 from trialsim.rng import Streams

@@ -10,9 +10,10 @@ import torch
 
 from trialsim.analysis.methods.logrank import LogRank
 from trialsim.conduct import Look
+from trialsim.conduct.comparison import Observables, PlannedAnalysis
 from trialsim.conduct.follow_up import follow
 from trialsim.conduct.monitoring import MonitoringPlan
-from trialsim.conduct.trial import Observables, PlannedAnalysis, conduct
+from trialsim.conduct.trial import conduct
 from trialsim.design import FutilityZ, HazardRatioAbove, bounds
 from trialsim.design.spending import LanDeMetsOBrienFleming
 from trialsim.records import Block, Enrolment, TrialRecord

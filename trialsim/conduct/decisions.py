@@ -1,0 +1,119 @@
+"""What an analysis decides at its looks: efficacy, futility, and what futility has hidden."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from trialsim.analysis.arm_hazard_ratio import score_at_log_hr
+from trialsim.analysis.inference import normal_statistic
+from trialsim.conduct.comparison import PlannedAnalysis
+from trialsim.design import HazardRatioAbove
+from trialsim.records import AnalysisRecord, Estimates, EventData, ValueData
+
+
+class Decisions:
+    """What one analysis has found and decided so far, filled look by look."""
+
+    def __init__(self, n: int, n_looks: int, plan: PlannedAnalysis):
+        def empty() -> Tensor:
+            return torch.full((n, n_looks), torch.nan, dtype=torch.float64)
+
+        def no() -> Tensor:
+            return torch.zeros((n, n_looks), dtype=torch.bool)
+
+        self.plan = plan
+        self.z, self.efficacy_z, self.futility_z = empty(), empty(), empty()
+        self.estimate, self.std_error, self.df = empty(), empty(), empty()
+        self.n, self.n_events = torch.zeros((n, n_looks), dtype=torch.int64), torch.zeros((n, n_looks), dtype=torch.int64)
+        self.information = torch.zeros((n, max(len(plan.looks), 1)), dtype=torch.int64)
+        self.failure = torch.zeros((n, n_looks), dtype=torch.int8)
+        self.reject, self.wrong, self.futile = no(), no(), no()
+        self.closed = torch.zeros(n, dtype=torch.bool)
+        self.only_futile = torch.zeros(n, dtype=torch.bool)
+        self.ever = torch.zeros(n, dtype=torch.bool)
+        self.has: set[str] = set()
+
+    def decide(
+        self, look: int, rows: Int[Tensor, "row"], live: Bool[Tensor, "row"], final: Bool[Tensor, "row"], data: EventData | ValueData
+    ) -> Bool[Tensor, "row"]:
+        """Analyse and compare with the bounds; true where this analysis is closed. Rows that are not live only count for `ever`."""
+        found = self.plan.method.estimate(data, favours=self.plan.favours)
+        own = self.plan.looks.index(look)
+        z = normal_statistic(found)
+        information = found.n if found.n_events is None else found.n_events
+        self.information[rows, own] = information
+        efficacy, futility = self.plan.monitoring.at(own, self.information[rows, : own + 1], final)
+        reject = z >= efficacy
+        wrong = (z <= -efficacy) if self.plan.monitoring.sides == 2 else torch.zeros_like(reject)
+        # A look that ends the trial has no futility rule left to obey: what is not rejected is over.
+        futile = (z < futility) & ~final & ~reject & ~wrong
+        rule = self.plan.monitoring.futility
+        limit = rule.hazard_ratio_above[own] if isinstance(rule, HazardRatioAbove) and own < len(rule.hazard_ratio_above) else None
+        if limit is not None:
+            # The Cox estimate lies above the limit exactly when the score there is positive.
+            assert isinstance(data, EventData)
+            futile = (score_at_log_hr(data, math.log(limit)) > 0) & ~final & ~reject & ~wrong
+        self.ever[rows] |= reject
+        still_open = live & ~self.closed[rows]
+        self._write(look, rows, found, z, efficacy, futility, live)
+        self.reject[rows, look] = reject & still_open
+        self.wrong[rows, look] = wrong & still_open
+        self.futile[rows, look] = futile & still_open
+        self.only_futile[rows] |= futile & still_open
+        self.closed[rows] |= reject | wrong | futile
+        self.only_futile[rows] &= ~self.ever[rows]
+        return self.closed[rows]
+
+    def decide_at_end(self, stop: Int[Tensor, "replicate"], data: EventData | ValueData) -> None:
+        """The one decision of an analysis without looks, entered at the look where each trial stopped."""
+        found = self.plan.method.estimate(data, favours=self.plan.favours)
+        z = normal_statistic(found)
+        bound = self.plan.monitoring.at_end_only()
+        rows = torch.arange(len(stop))
+        self._write(stop, rows, found, z, torch.full_like(z, bound), torch.full_like(z, torch.nan))
+        self.reject[rows, stop] = z >= bound
+        if self.plan.monitoring.sides == 2:
+            self.wrong[rows, stop] = z <= -bound
+
+    def _write(self, look: int | Tensor, rows: Tensor, found: Estimates, z: Tensor, efficacy: Tensor, futility: Tensor, live: Tensor | None = None) -> None:
+        keep = None if live is None or bool(live.all()) else live
+        at = rows if keep is None else rows[keep]
+        for name, value in (
+            ("z", z),
+            ("efficacy_z", efficacy),
+            ("futility_z", futility),
+            ("n", found.n),
+            ("failure", found.failure),
+            ("estimate", found.estimate),
+            ("std_error", found.std_error),
+            ("df", found.df),
+            ("n_events", found.n_events),
+        ):
+            if value is not None:
+                self.has.add(name)
+                column = getattr(self, name)
+                column[at, look] = (value if keep is None else value[keep]).to(column.dtype)
+
+    def record(self) -> AnalysisRecord:
+        def kept(name: str) -> Tensor | None:
+            return getattr(self, name) if name in self.has else None
+
+        return AnalysisRecord(
+            z=self.z,
+            estimate=kept("estimate"),
+            std_error=kept("std_error"),
+            df=kept("df"),
+            n=self.n,
+            n_events=kept("n_events"),
+            efficacy_z=self.efficacy_z,
+            futility_z=self.futility_z,
+            reject=self.reject,
+            reject_wrong_direction=self.wrong,
+            futile=self.futile,
+            ignoring_futility=self.ever if self.plan.ignore_futility else None,
+            failure=self.failure,
+        )
