@@ -50,10 +50,16 @@ def test_power_has_a_table_for_the_family_and_for_each_arm() -> None:
     assert family.columns == ("n=300", "n=400")
     base, h0 = family.groups[0].lines
     assert [str(entry.figure) if entry.figure else None for entry in base.entries] == ["0.900 (±\u00a00.010, n\u00a0100)", "0.950 (±\u00a00.010, n\u00a0100)"]
-    assert base.tag == "alternative · power"
-    assert h0.tag == "null hypothesis · type I error"
+    assert (base.tag, base.entries[0].note) == ("alternative", "power")
+    assert (h0.tag, h0.entries[0].note) == ("null hypothesis", "type I error")
     assert h0.entries[0].also is not None
     assert h0.entries[0].also.estimate == "0.040"
+
+
+def test_one_design_has_its_comparisons_side_by_side() -> None:
+    (table,) = power_tables(Results([{**item, "design": "default"} for item in ROWS if item["design"] == "n=300"]))
+    assert table.columns == ("primary", "primary, high", "primary, low")
+    assert [entry.figure.estimate if entry.figure else None for entry in table.groups[0].lines[0].entries] == ["0.900", "0.800", "0.400"]
 
 
 def test_what_is_undefined_is_left_empty() -> None:

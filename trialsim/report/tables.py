@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,34 +103,39 @@ def comparison_name(analysis: str, arm: str | None) -> str:
     return analysis if arm is None else f"{analysis}, {arm}"
 
 
-def design_name(design: str) -> str:
-    """The design as a column is called; the only one has no name of its own."""
-    return "All trials" if design == "default" else design
-
-
 def power_tables(results: Results) -> list[ResultTable]:
-    """Scenarios down, designs across, for every comparison."""
-    return [_power_table(results, analysis, arm, index) for index, (analysis, arm) in enumerate(results.comparisons)]
+    """Scenarios down; designs across, a table for every comparison; or comparisons across, where there is one design."""
+    if len(results.designs) == 1:
+        columns = {comparison_name(analysis, arm): (results.designs[0], analysis, arm) for analysis, arm in results.comparisons}
+        return [_power_table(results, "power-0", "How often efficacy is declared", columns)]
+    return [
+        _power_table(
+            results, f"power-{index}", f"How often {comparison_name(*pair)} declares efficacy", {design: (design, *pair) for design in results.designs}
+        )
+        for index, pair in enumerate(results.comparisons)
+    ]
 
 
-def _power_table(results: Results, analysis: str, arm: str | None, index: int) -> ResultTable:
+def _power_table(results: Results, id: str, caption: str, columns: Mapping[str, tuple[str, str, str | None]]) -> ResultTable:
+    """`columns`: title -> design, analysis, arm."""
     lines = []
     for scenario in results.scenarios:
-        entries = []
-        null = False
-        for design in results.designs:
-            row = results.find(design, scenario, "power", analysis=analysis, arm=arm)
-            ignoring = results.find(design, scenario, "power_ignoring_futility", analysis=analysis, arm=arm)
-            null = null or bool(row and row["null"])
-            entries.append(Entry(figure(row), bar=row["estimate"] if row else None, also=figure(ignoring), also_note="futility ignored"))
-        kind = "type I error" if null else "power"
-        lines.append(Line(scenario, f"{ROLES[results.role[scenario]]} · {kind}", tuple(entries)))
-    return ResultTable(
-        id=f"power-{index}",
-        caption=f"How often {comparison_name(analysis, arm)} declares efficacy",
-        first="Scenario",
-        columns=tuple(design_name(design) for design in results.designs),
-        groups=(Group("", tuple(lines)),),
+        entries = [_power(results, scenario, *column) for column in columns.values()]
+        lines.append(Line(scenario, ROLES[results.role[scenario]], tuple(entries)))
+    return ResultTable(id=id, caption=caption, first="Scenario", columns=tuple(columns), groups=(Group("", tuple(lines)),))
+
+
+def _power(results: Results, scenario: str, design: str, analysis: str, arm: str | None) -> Entry:
+    row = results.find(design, scenario, "power", analysis=analysis, arm=arm)
+    ignoring = results.find(design, scenario, "power_ignoring_futility", analysis=analysis, arm=arm)
+    if row is None:
+        return Entry(None)
+    return Entry(
+        figure(row),
+        bar=row["estimate"],
+        note="type I error" if row["null"] else "power",
+        also=figure(ignoring),
+        also_note="type I error, futility ignored" if row["null"] else "power, futility ignored",
     )
 
 

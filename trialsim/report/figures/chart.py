@@ -16,7 +16,7 @@ from trialsim.report.wording import fixed
 
 Point = tuple[float, float]
 WIDTH, HEIGHT = 680, 400
-LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 62
+LEFT, RIGHT, TOP, BOTTOM = 80, 14, 14, 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Chart:
             f'<text class="axis-title" x="{(LEFT + right) / 2:.0f}" y="{bottom + 38}" text-anchor="middle" dominant-baseline="hanging">{escape(self.x_title)}</text>'
         )
         middle = (TOP + bottom) / 2
-        lines.append(f'<text class="axis-title" transform="translate(18 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(self.y_title)}</text>')
+        lines.append(f'<text class="axis-title" transform="translate(16 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(self.y_title)}</text>')
         return lines
 
     def _path(self, points: Sequence[Point], *, step: bool) -> str:
