@@ -110,7 +110,7 @@ def _climb(model: Callable[[], Any], guide: Any, *, steps: int = 200) -> float:
     elbo = Trace_ELBO()
     guide()
     parameters = [parameter for parameter in guide.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-13, history_size=30, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-8, history_size=30, line_search_fn="strong_wolfe")
 
     def closure() -> Any:
         optimiser.zero_grad()

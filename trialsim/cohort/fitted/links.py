@@ -17,7 +17,7 @@ from trialsim.cohort.fitted.margins import Margin, Scores, SteppedMargin, fit_sm
 TOLERANCE = 0.035  # error of a correlation of levels that is left to the copula
 MOST_PARENTS = 4
 MOST_LINKS = 12
-DRAWS = 100_000
+DRAWS = 60_000
 
 
 class Baseline:
@@ -73,7 +73,7 @@ class Baseline:
         "few of them are homosexual" and "all homosexuals are men" ask for a matrix that is not positive definite. And a
         column may hang on another more sharply than a normal dependence can ("nobody who never had a drug had it last
         month"). A link gives the later
-        column its own shares at each level of the earlier one. Errors are measured on 100,000 patients drawn with the
+        column its own shares at each level of the earlier one. Errors are measured on 60,000 patients drawn with the
         nearest correlation matrix.
         """
         for _ in range(MOST_LINKS):
@@ -119,7 +119,7 @@ class Baseline:
 
 
 def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[FittedColumn], copula: Copula) -> Array:
-    """|correlation among 100,000 drawn patients − correlation in the data| of every pair of columns `[column, column]`."""
+    """|correlation among 60,000 drawn patients − correlation in the data| of every pair of columns `[column, column]`."""
     drawn = _draw_scores(columns, copula, DRAWS, seed=1)
     FittedCohort(columns=tuple(columns), copula=copula, events={}, values={}, card={}).from_scores(drawn)
     modelled = np.corrcoef(np.stack([drawn[covariate.name].numpy() for covariate in covariates]))
@@ -131,7 +131,9 @@ def _draw_scores(columns: Sequence[FittedColumn], copula: Copula, n: int, *, see
     """The normal scores of n patients by column; 0 for rules."""
     generator = torch.Generator().manual_seed(seed)
     factors = torch.randn(copula.loadings.shape[1], n, generator=generator, dtype=torch.float64)
-    scores = copula.loadings @ factors + copula.unique[:, None] * torch.randn(len(copula.unique), n, generator=generator, dtype=torch.float64)
+    scores = copula.loadings @ factors
+    if bool((copula.unique > 0).any()):
+        scores += copula.unique[:, None] * torch.randn(len(copula.unique), n, generator=generator, dtype=torch.float64)
     rows = iter(scores)
     return {column.name: torch.zeros(n, dtype=torch.float64) if column.margin is None else next(rows) for column in columns}
 
@@ -151,14 +153,13 @@ def nearest_correlation(matrix: Tensor) -> Tensor:
     return projected / torch.outer(projected.diagonal().sqrt(), projected.diagonal().sqrt())
 
 
-def calibrated(columns: Sequence[FittedColumn], copula: Copula) -> tuple[FittedColumn, ...]:
+def calibrated(columns: Sequence[FittedColumn], copula: Copula, *, n: int = DRAWS) -> tuple[FittedColumn, ...]:
     """The columns with the thresholds of linked ones moved, so that each has its own shares at every level of its parents.
 
     Shares were turned into thresholds as if a score were standard normal at every level of the parents. It is not quite:
-    scores of columns between them are correlated. So thresholds become quantiles of the score among 200,000 drawn
+    scores of columns between them are correlated. So thresholds become quantiles of the score among n drawn
     patients, parents before children; combinations with fewer than 500 of them are left.
     """
-    n = 2 * DRAWS
     drawn = _draw_scores(columns, copula, n, seed=2)
     done = list(columns)
     for place, column in enumerate(columns):

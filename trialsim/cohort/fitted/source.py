@@ -168,7 +168,7 @@ def _fit_baseline(covariates: tuple[Covariate, ...]) -> tuple[tuple[FittedColumn
     baseline = Baseline(covariates)
     baseline.find_links()
     copula = fit_copula(baseline.scores, linked=baseline.held_uncorrelated())
-    columns = calibrated(baseline.columns(), copula)
+    columns = calibrated(baseline.columns(), copula, n=200_000)
     error = correlation_errors(covariates, columns, copula)
     for first, one in enumerate(covariates):
         for second, two in enumerate(covariates):
