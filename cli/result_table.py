@@ -57,7 +57,7 @@ def _table(rows: Sequence[Row], columns: Mapping[str, str], looks: Sequence[int 
     comparisons = list(dict.fromkeys((row["analysis"], row["arm"], row["endpoint"]) for row in rows if row["analysis"] is not None))
     columns = {measure: title for measure, title in columns.items() if any(row["measure"] == measure and row["look"] in looks for row in rows)}
     names = {"design": {design for design, _ in cells} != {"default"}, "scenario": True, "analysis": len(comparisons) > 1}
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name, wanted in names.items():
         if wanted:
             table.add_column(name, overflow="fold")
