@@ -80,7 +80,7 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
     endpoints = {
         name: Endpoint(
             outcomes=tuple(endpoint.outcomes or ([endpoint.outcome] if endpoint.outcome else [])),
-            visits=() if endpoint.type == "time_to_event" else tuple(endpoint.at),
+            visits=() if endpoint.is_event else tuple(endpoint.at),
             change_from=endpoint.change_from,
         )
         for name, endpoint in protocol.endpoints.items()

@@ -9,7 +9,7 @@ from trialsim.analysis import Analysis
 from trialsim.conduct import Look, Monitoring, Trigger
 from trialsim.conduct.looks import AfterLastPatientInTrigger, AllTrigger, AnyTrigger, CompletersTrigger, EnrolledTrigger, EventsTrigger
 from trialsim.conduct.monitoring import MonitoringPlan
-from trialsim.conduct.trial import PlannedAnalysis
+from trialsim.conduct.comparison import PlannedAnalysis
 from trialsim.errors import NotSupportedError, Problem, ProtocolError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def planned_looks(protocol: Protocol) -> dict[str, Look]:
     """
     if protocol.looks:
         return dict(protocol.looks)
-    if any(endpoint.type == "time_to_event" for endpoint in protocol.endpoints.values()):
+    if any(endpoint.is_event for endpoint in protocol.endpoints.values()):
         raise ProtocolError(Problem("a time-to-event analysis needs interims or looks that say when the data are cut", path="interims"))
     last = max(visit_time(protocol, visit) for endpoint in protocol.endpoints.values() for visit in endpoint.at)
     return {FINAL: Look(when=AfterLastPatientInTrigger.model_construct(after_last_patient_in=last))}
@@ -49,7 +49,7 @@ def endpoint_of(protocol: Protocol, analysis: Analysis) -> tuple[str, str | None
         assert analysis.endpoint is not None
         name = analysis.endpoint
     endpoint = protocol.endpoints[name]
-    if endpoint.type != "time_to_event" and visit is None:
+    if not endpoint.is_event and visit is None:
         visit = max(endpoint.at, key=lambda at: visit_time(protocol, at))
     return name, visit
 
@@ -64,7 +64,7 @@ def arms_of(protocol: Protocol, analysis: Analysis) -> tuple[tuple[str, ...], st
 def favours_of(protocol: Protocol, endpoint: str) -> int:
     """+1 when a larger estimate favours the test arm: events lower, values higher, unless `direction` says otherwise."""
     declared = protocol.endpoints[endpoint]
-    direction = declared.direction or ("lower_is_better" if declared.type == "time_to_event" else "higher_is_better")
+    direction = declared.direction or ("lower_is_better" if declared.is_event else "higher_is_better")
     return 1 if direction == "higher_is_better" else -1
 
 
