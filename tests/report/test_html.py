@@ -199,7 +199,7 @@ def test_the_run_can_be_done_again(page: Page, finished: Path) -> None:
     for name in ("trialsim", "torch", "numpy", "python"):
         assert f"{name} {manifest['engine'][name]}" in text
     assert spaced((finished / "protocol.yaml").read_text()) in text
-    assert "100 simulated trials in 2 cells" in text
+    assert "100 simulated trials: 60 in each null hypothesis cell and 40 in each alternative cell." in text
 
 
 def test_cells_that_share_their_noise_are_said_to(page: Page, fitted_page: Page) -> None:

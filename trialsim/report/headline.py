@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trialsim.report.numbers import Figure, figure
+from trialsim.report.sentences.scenarios import ROLES
 from trialsim.report.source import FinishedRun
 from trialsim.report.tables import Results, comparison_name
 from trialsim.report.wording import count, counted, listed
@@ -54,17 +55,18 @@ def _of(design: str, scenario: str) -> str:
 def scope(run: FinishedRun) -> str:
     """How many trials of how many cells, and where that is not what the protocol asks for."""
     cells = run.manifest["cells"]
-    replicates = sorted({cell["replicates"] for cell in cells})
-    each = count(replicates[0], "trial") if len(replicates) == 1 else f"{listed(f'{n:,}' for n in replicates)} trials"
-    text = f"{count(sum(cell['replicates'] for cell in cells), 'simulated trial')}: {each} in {'the one cell' if len(cells) == 1 else f'each of {len(cells)} cells'}."
-    if len(replicates) > 1:
-        text = (
-            f"{count(sum(cell['replicates'] for cell in cells), 'simulated trial')} in {len(cells)} cells, {each.removesuffix(' trials')} in each by its role."
-        )
+    roles: dict[int, list[str]] = {}
+    for cell in cells:
+        named = roles.setdefault(cell["replicates"], [])
+        if (role := ROLES[cell["role"]]) not in named:
+            named.append(role)
+    where = "the one cell" if len(cells) == 1 else f"each of {len(cells)} cells"
+    each = listed(f"{count(n, 'trial')} in {where}" if len(roles) == 1 else f"{n:,} in each {listed(names)} cell" for n, names in roles.items())
+    text = f"{count(sum(cell['replicates'] for cell in cells), 'simulated trial')}: {each}."
     planned = {(cell.design, cell.scenario): cell.replicates for cell in run.study.cells()}
     if len(cells) < len(planned):
         text += f" The protocol has {counted(len(planned), 'cell')}; this run is of {'one' if len(cells) == 1 else len(cells)} of them."
-    asked = sorted({planned[cell["design"], cell["scenario"]] for cell in cells})
     if any(cell["replicates"] != planned[cell["design"], cell["scenario"]] for cell in cells):
+        asked = sorted({planned[cell["design"], cell["scenario"]] for cell in cells})
         text += f" The protocol asks for {listed((f'{n:,}' for n in asked), 'or')} in each."
     return text
