@@ -7,6 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+export TRIALSIM_CACHE ?= $(CURDIR)/.trialsim-cache
 
 .PHONY: setup demo test lint verify bench
 

@@ -16,13 +16,13 @@ def resume(
     json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
     executor: Annotated[str, typer.Option("--executor", help="local or ray; need not be what the run began with.")] = "local",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; see `trialsim run --help`.")] = None,
-    block_size: Annotated[int, typer.Option("--block-size", min=1, help="Replicates simulated at once.")] = 128,
+    block_size: Annotated[int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once.")] = None,
 ) -> None:
     """Compute what is missing and finish: the same results, bit for bit, as if nothing had happened."""
     with_interrupt(lambda: _resume(directory, json, executor, workers, block_size))
 
 
-def _resume(directory: Path, json: bool, executor: str, workers: int | None, block_size: int) -> None:
+def _resume(directory: Path, json: bool, executor: str, workers: int | None, block_size: int | None) -> None:
     from trialsim.execution.manifest import Settings
     from trialsim.execution.progress import make_progress
     from trialsim.execution.run import resume_run

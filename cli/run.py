@@ -32,7 +32,7 @@ def run(
         typer.Option("--workers", min=1, help="Worker processes. Default: local starts one per core when the run is long enough; ray uses every core."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "cpu",
-    block_size: Annotated[int, typer.Option("--block-size", min=1, help="Replicates simulated at once. Changes speed and memory, never a number.")] = 128,
+    block_size: Annotated[int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once. Changes speed and memory, never a number.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Directory of the run, new or empty; default: runs/<study>-<hash>-<time>.")] = None,
     expect: Annotated[list[str] | None, typer.Option("--assert", help='Fail (exit 5) unless it holds: "power[base] >= 0.9" (may be repeated).')] = None,
 ) -> None:
@@ -50,7 +50,7 @@ def _run(
     executor: str,
     workers: int | None,
     device: str,
-    block_size: int,
+    block_size: int | None,
     out: Path | None,
     expect: list[str],
 ) -> None:

@@ -63,7 +63,11 @@ class ComparisonDecisions:
     def add(self, record: TrialRecord, analysis: AnalysisRecord) -> None:
         """Counts a chunk."""
         two_sided = self.comparison.sides == 2
-        reject, wrong, failed = rejections(analysis, self.comparison.sides), analysis.reject_wrong_direction.numpy(), analysis.failure.numpy() != 0
+        reject, wrong = rejections(analysis, self.comparison.sides), analysis.reject_wrong_direction.numpy()
+        failed = analysis.failure.numpy() != 0
+        if analysis.estimate is not None:
+            # A test may succeed where its estimate is infinite.
+            failed = failed | (made(analysis) & ~np.isfinite(analysis.estimate.numpy()))
         self._count("power", None, _any(reject))
         if analysis.ignoring_futility is not None:
             self._count("power_ignoring_futility", None, analysis.ignoring_futility.numpy())

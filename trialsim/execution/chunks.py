@@ -15,8 +15,8 @@ from trialsim.records import AnalysisRecord, TrialRecord
 from trialsim.rng import Block
 
 CHUNK = 4096
-BLOCK = 128
-"""Replicates simulated at once, unless asked otherwise: the fastest size for a few hundred patients."""
+PATIENTS_AT_ONCE = 204_800
+"""Patients simulated at once, unless asked otherwise: 512 trials of 400 (see docs/performance.md)."""
 
 
 class Stopped(Exception):
@@ -26,6 +26,11 @@ class Stopped(Exception):
 def chunks_of(replicates: int) -> list[Block]:
     """The chunks of a cell with this many replicates; the last one may be short."""
     return [Block(first, min(CHUNK, replicates - first)) for first in range(0, replicates, CHUNK)]
+
+
+def block_size_for(n_patients: int) -> int:
+    """The replicates of a block: a power of two from 16 to 1,024 that holds about `PATIENTS_AT_ONCE` patients."""
+    return 1 << max(4, min(10, (PATIENTS_AT_ONCE // max(n_patients, 1)).bit_length() - 1))
 
 
 def blocks_of(chunk: Block, block_size: int) -> Iterator[Block]:

@@ -36,7 +36,7 @@ class Settings:
     executor: str = "local"
     workers: int | None = None
     device: str = "cpu"
-    block_size: int = 128
+    block_size: int | None = None
     command: tuple[str, ...] = ()
 
 

@@ -19,7 +19,7 @@ import torch
 
 from trialsim.evaluation.decisions import rejections
 from trialsim.evaluation.results import ResultRow
-from trialsim.execution.chunks import simulate_chunk
+from trialsim.execution.chunks import block_size_for, simulate_chunk
 from trialsim.execution.evaluate import evaluate_cell
 from trialsim.execution.manifest import PlannedCell
 from trialsim.execution.store import RunDirectory
@@ -38,7 +38,7 @@ class Workshop:
     cells: tuple[PlannedCell, ...]
     trials: tuple[Trial, ...]
     directory: RunDirectory
-    block_size: int
+    block_size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def perform(workshop: Workshop, task: Task, stop: Callable[[], bool] | None = No
         return
     for chunk in task.chunks:
         start = time.perf_counter()
-        record = simulate_chunk(lambda block: simulate(trial, block), chunk, block_size=workshop.block_size, stop=stop)
+        record = simulate_chunk(lambda block: simulate(trial, block), chunk, block_size=workshop.block_size or block_size_for(trial.n), stop=stop)
         workshop.directory.write_chunk(task.cell, cell.sha256, record)
         yield ChunkDone(task.cell, chunk, n_rejected(record), time.perf_counter() - start)
 

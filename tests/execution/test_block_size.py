@@ -1,0 +1,12 @@
+"""The default block: as many trials as fill a fixed number of patients."""
+
+from __future__ import annotations
+
+import pytest
+
+from trialsim.execution.chunks import block_size_for
+
+
+@pytest.mark.parametrize("n_patients, expected", [(1, 1024), (200, 1024), (400, 512), (500, 256), (2139, 64), (20_000, 16), (1_000_000, 16)])
+def test_blocks_hold_about_the_same_number_of_patients(n_patients: int, expected: int) -> None:
+    assert block_size_for(n_patients) == expected
