@@ -58,7 +58,7 @@ def _noise(results: Results) -> list[str]:
         return []
     return [
         f"The {counted(len(results.cells), 'cell')} share their random numbers: the same patients, arrivals and chances come back under every design and "
-        "scenario. Differences between cells are therefore sharper than their standard errors suggest, and cells that agree are not independent evidence: "
+        "scenario. Differences between cells are therefore usually sharper than their standard errors suggest, and cells that agree are not independent evidence: "
         "never pool their standard errors."
     ]
 
