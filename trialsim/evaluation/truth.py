@@ -126,10 +126,11 @@ def cox_limit(test_time: Floats, reference_time: Floats, follow_up: Floats, *, w
     happened = [time <= follow_up for time in arms]
     if not all(event.any() for event in happened):
         return None
-    ordered = [np.sort(time) for time in observed]
+    by_time = [np.argsort(time) for time in observed]
+    ordered = [time[order] for time, order in zip(observed, by_time, strict=True)]
     event_time = np.concatenate([observed[a][happened[a]] for a in (0, 1)])
     z = np.repeat((0.0, 1.0), [int(event.sum()) for event in happened])
-    order = np.argsort(event_time, kind="stable")
+    order = np.argsort(event_time)
     event_time, z = event_time[order], z[order]
     mass = np.where(z == 1.0, weight[1], weight[0])
     at_risk = [weight[a] * np.asarray(len(follow_up) - np.searchsorted(ordered[a], event_time, side="left"), dtype=np.float64) for a in (0, 1)]
@@ -146,7 +147,8 @@ def cox_limit(test_time: Floats, reference_time: Floats, follow_up: Floats, *, w
     drift = np.concatenate([[0.0], np.cumsum(mass * expected / total)])
     influence = np.zeros(len(follow_up))
     for a in (0, 1):
-        passed = np.searchsorted(event_time, observed[a], side="right")
+        passed = np.empty(len(follow_up), dtype=np.int64)
+        passed[by_time[a]] = np.searchsorted(event_time, ordered[a], side="right")  # sorted queries stay in the cache
         residual = -(risk if a else 1.0) * (a * hazard[passed] - drift[passed])
         residual[happened[a]] += a - expected[passed[happened[a]] - 1]
         influence += weight[a] * residual
