@@ -32,7 +32,9 @@ def run(
         typer.Option("--workers", min=1, help="Worker processes. Default: local starts one per core when the run is long enough; ray uses every core."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "cpu",
-    block_size: Annotated[int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once. Changes speed and memory, never a number.")] = None,
+    block_size: Annotated[
+        int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once. Changes speed and memory, never a number.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Directory of the run, new or empty; default: runs/<study>-<hash>-<time>.")] = None,
     expect: Annotated[list[str] | None, typer.Option("--assert", help='Fail (exit 5) unless it holds: "power[base] >= 0.9" (may be repeated).')] = None,
 ) -> None:
@@ -102,7 +104,10 @@ def with_interrupt(work: Callable[[], None]) -> None:
 
 
 def report(path: Path, results: dict[str, Any], *, json: bool) -> None:
-    """The results on stdout, where they are kept on stderr."""
+    """Writes the page into the run's directory; the results on stdout, where they are kept on stderr."""
+    from trialsim.report import write_report
+
+    page = write_report(path)
     if json:
         print_json(results)
     else:
@@ -110,7 +115,7 @@ def report(path: Path, results: dict[str, Any], *, json: bool) -> None:
 
         print_results(results["results"])
     rate = results["replicates_per_second"]
-    say(f"{path}: done in {results['wall_seconds']:.1f} s" + ("" if rate is None else f", {rate:,.0f} replicates/s"))
+    say(f"{path}: done in {results['wall_seconds']:.1f} s" + ("" if rate is None else f", {rate:,.0f} replicates/s") + f"; the report is {page.name}")
 
 
 def assignments(given: list[str] | None, option: str) -> dict[str, str]:

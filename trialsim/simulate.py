@@ -1,7 +1,8 @@
 """One cell, one block of replicates: from patients to the record of their trials.
 
 compile_trial(cell) -> Trial          everything that does not depend on the replicate
-simulate(trial, block) -> TrialRecord  cohort → twins → conduct → analysis
+observe(trial, block) -> Observables   cohort → twins → what their trials can reveal
+simulate(trial, block) -> TrialRecord  observe → conduct, with its analyses
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from trialsim.records import Block, Cohort, Enrolment, TrialRecord
 from trialsim.rng import Streams
 from trialsim.spec import Cell
 from trialsim.spec.planning import planned_analyses, planned_looks
+from trialsim.spec.sections.simulation import Keep
 from trialsim.tensors import keep_freed_memory
 from trialsim.twins import TwinModel
 
@@ -61,6 +63,7 @@ class Trial:
     looks: dict[str, Look]
     analyses: dict[str, PlannedAnalysis]
     primary_endpoint: str | None
+    keep: Keep
 
 
 def compile_trial(cell: Cell, directory: Path) -> Trial:
@@ -72,7 +75,6 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
     assert truth is not None
     assert randomization is not None
     assert accrual is not None
-    assert seed is not None
     arms = tuple(protocol.arms)
     visits = {name: visit.at for name, visit in protocol.visits.items() if visit.at is not None}
     cohort_model = population.cohort_model(directory) if population.covariates or population.source else None
@@ -92,7 +94,7 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
     return Trial(
         design=cell.design,
         scenario=cell.scenario,
-        seed=seed,
+        seed=0 if seed is None else seed,  # planning asks for no random numbers
         n=population.planned_enrollment,
         arms=arms,
         ratio=tuple(float(ratio[arm]) for arm in arms),
@@ -106,12 +108,19 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
         looks=looks,
         analyses=analyses,
         primary_endpoint=next((name for name in monitored if not endpoints[name].visits), None),
+        keep=protocol.simulation.keep,
     )
 
 
 def simulate(trial: Trial, block: Block) -> TrialRecord:
     """Simulate the trials of a block. The numbers of a replicate do not depend on the block it is in."""
     keep_freed_memory()
+    observables = observe(trial, block)
+    return conduct(block, observables, arms=trial.arms, looks=trial.looks, analyses=trial.analyses, primary_endpoint=trial.primary_endpoint)
+
+
+def observe(trial: Trial, block: Block) -> Observables:
+    """The patients of a block, their randomisation, and everything that would be seen of them if nobody ever stopped looking."""
     streams, n = _streams(trial.seed), trial.n
     cohort = draw(trial, streams, block, n)
     entry_time = trial.accrual.entry_times(streams, block, n)
@@ -122,9 +131,12 @@ def simulate(trial: Trial, block: Block) -> TrialRecord:
     dropout = trial.twins.dropout_time(streams=streams, block=block, n=n, cohort=cohort, arm=arm)
     events: dict[str, EventFollowUp] = {}
     values: dict[tuple[str, str], ValueFollowUp] = {}
+    baselines: dict[str, Tensor] = {}
     for name, endpoint in trial.endpoints.items():
         if endpoint.visits:
-            baseline = None if endpoint.change_from is None else _value(trial, endpoint.outcomes[0], endpoint.change_from, streams, block, cohort, arm)
+            baseline = None
+            if endpoint.change_from is not None:
+                baseline = baselines[name] = _value(trial, endpoint.outcomes[0], endpoint.change_from, streams, block, cohort, arm)
             for visit in endpoint.visits:
                 value = _value(trial, endpoint.outcomes[0], visit, streams, block, cohort, arm)
                 values[name, visit] = follow_to_visit(value if baseline is None else value - baseline, trial.visits[visit], dropout, entry_time)
@@ -135,14 +147,16 @@ def simulate(trial: Trial, block: Block) -> TrialRecord:
                 first = torch.minimum(first, other)
             events[name] = follow(first, dropout, entry_time)
 
-    observables = Observables(
+    return Observables(
         enrolment=enrolment,
         events=events,
         values=values,
         covariates={name: _covariates(trial, plan, cohort) for name, plan in trial.analyses.items() if plan.method.covariates},
         strata={name: crossed(cohort, plan.method.stratify_by) for name, plan in trial.analyses.items() if plan.method.stratify_by},
+        cohort=cohort,
+        dropout_time=dropout,
+        baselines=baselines,
     )
-    return conduct(block, observables, arms=trial.arms, looks=trial.looks, analyses=trial.analyses, primary_endpoint=trial.primary_endpoint)
 
 
 def draw(trial: Trial, streams: Streams, block: Block, n: int) -> Cohort:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Iterator
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -36,8 +37,10 @@ class Graph(Part):
 class GraphProcedure(Part):
     """`multiplicity: {graph: {weights, transitions}}`."""
 
-    supported: ClassVar[bool] = False
     graph: Graph = Field(description="Weights and transitions of the graph.")
+
+    def unsupported(self) -> Iterator[str]:
+        yield "multiplicity by a graph"
 
 
 Multiplicity = Procedure | GraphProcedure

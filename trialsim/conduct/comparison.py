@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +12,7 @@ from torch import Tensor
 from trialsim.analysis import Analysis
 from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp
 from trialsim.conduct.monitoring import MonitoringPlan
-from trialsim.records import Enrolment, EventData, ValueData
+from trialsim.records import Cohort, Enrolment, EventData, ValueData
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,20 @@ class PlannedAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class Observables:
-    """Everything a block of trials can reveal. Covariates and strata are by analysis."""
+    """Everything a block of trials can reveal. Covariates and strata are by analysis.
+
+    Analyses do not need the last three: `cohort` is the patients' baseline, `dropout_time` days from randomisation to loss
+    to follow-up (None: nobody is lost), `baselines` the value at baseline of each endpoint that is a change from it.
+    """
 
     enrolment: Enrolment
     events: Mapping[str, EventFollowUp]
     values: Mapping[tuple[str, str], ValueFollowUp]
     covariates: Mapping[str, Float[Tensor, "replicate patient covariate"]]
     strata: Mapping[str, tuple[Int[Tensor, "replicate patient"], int]]
+    cohort: Cohort = field(default_factory=lambda: Cohort(columns={}))
+    dropout_time: Float[Tensor, "replicate patient"] | None = None
+    baselines: Mapping[str, Float[Tensor, "replicate patient"]] = field(default_factory=dict)
 
 
 class Comparison:

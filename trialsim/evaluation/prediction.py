@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trialsim.conduct.comparison import PlannedAnalysis
 from trialsim.conduct.expectation import ExpectedCourse, expected_course_of_twins
 from trialsim.conduct.looks import Look
 from trialsim.conduct.stratification import crossed
-from trialsim.conduct.trial import PlannedAnalysis
 from trialsim.design import Bounds, HazardRatioAbove, bounds
 from trialsim.evaluation.logrank_drift import logrank_drift
 from trialsim.evaluation.look_times import ExpectedTrial

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from trialsim.analysis import Analysis
 from trialsim.conduct import Look, Monitoring, Trigger
+from trialsim.conduct.comparison import PlannedAnalysis
 from trialsim.conduct.looks import AfterLastPatientInTrigger, AllTrigger, AnyTrigger, CompletersTrigger, EnrolledTrigger, EventsTrigger
 from trialsim.conduct.monitoring import MonitoringPlan
-from trialsim.conduct.comparison import PlannedAnalysis
 from trialsim.errors import NotSupportedError, Problem, ProtocolError
 
 if TYPE_CHECKING:
