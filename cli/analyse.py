@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from trialsim_cli.console import command, print_json, say
 from trialsim.errors import UsageError
 
 MAP = "Roles of columns: time=days,event=cens,arm=treat; also value, baseline, visit, id, status. os.time=days for the endpoint os alone."
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @command
@@ -22,6 +24,9 @@ def analyse(
     arms: Annotated[list[str] | None, typer.Option("--arms", help="Each arm's value in the arm column: experimental=1,control=0.")] = None,
     time_unit: Annotated[str | None, typer.Option("--time-unit", help="Unit of times in the data: days (default), weeks, months or years.")] = None,
     card: Annotated[Path | None, typer.Option("--card", help="The data's card (YAML); default: the protocol's, where it describes this file.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="Only rows of the data in which a column has a value: replicate=3 (may be repeated).")
+    ] = None,
     analysis: Annotated[list[str] | None, typer.Option("--analysis", help="Only this analysis (may be repeated).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Set a parameter of the protocol: name=value.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -36,6 +41,7 @@ def analyse(
         arm_values=_pairs(arms, "--arms"),
         time_unit=time_unit,
         card=card,
+        where=_pairs(where, "--where"),
         only=tuple(analysis or ()),
         sets=dict(_pair(text, "--set") for text in set_ or ()),
     )
@@ -54,6 +60,7 @@ def analyse_file(
     arm_values: Mapping[str, str],
     time_unit: str | None = None,
     card: Path | None = None,
+    where: Mapping[str, str] = NOTHING,
     only: tuple[str, ...] = (),
     sets: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
@@ -72,6 +79,8 @@ def analyse_file(
     check_mapping(protocol, mapping, arm_values)
     card = card or card_of(study, protocol, data_file)
     table = read_table(data_file, None if card is None else load_card(card))
+    for column, value in where.items():
+        table = table.where(column, value)
     rows, said = [], set()
     for name, method in analyses.items():
         _, endpoint = endpoint_of(protocol, method)

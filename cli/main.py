@@ -6,6 +6,7 @@ import typer
 from trialsim_cli.analyse import analyse
 from trialsim_cli.design import design
 from trialsim_cli.explain import explain
+from trialsim_cli.replay import replay
 from trialsim_cli.report import report
 from trialsim_cli.resolve import resolve
 from trialsim_cli.resume import resume
@@ -37,6 +38,7 @@ app.command()(design)
 app.command()(run)
 app.command()(resume)
 app.command()(status)
+app.command()(replay)
 app.command()(report)
 app.command()(analyse)
 

@@ -6,7 +6,7 @@ import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,19 @@ class PatientTable:
             return np.asarray(self.columns[name] == float(value))
         except ValueError:
             return np.zeros(self.n, dtype=bool)
+
+    def where(self, name: str, value: str | int | float) -> PatientTable:
+        """The rows in which a column has this value (true and false are 1 and 0); DataError where there are none."""
+        rows = self.equals(name, _TRUTH.get(str(value), value) if name not in self.text and name not in self.levels else value)
+        if not rows.any():
+            raise DataError(Problem(f"no row has {name} = {value}", file=self.file))
+        kept = np.flatnonzero(rows)
+        return replace(
+            self,
+            columns={column: values[kept] for column, values in self.columns.items()},
+            text={column: tuple(cells[row] for row in kept) for column, cells in self.text.items()},
+            n=len(kept),
+        )
 
 
 def _same_number(level: str, value: Any) -> bool:

@@ -91,9 +91,7 @@ def resume_run(path: Path, *, settings: Settings, progress: Progress) -> tuple[P
     executor = make_executor(settings.executor, settings.workers)
     manifest = directory.manifest()
     _require_same_engine(path, manifest)
-    study = load(path / PROTOCOL)
-    if study.sha256 != manifest["protocol_sha256"]:
-        raise UsageError(f"{path / PROTOCOL}: is not the protocol this run was started with (its hash differs)")
+    study = stored_study(path, manifest)
     by_name = {(cell.design, cell.scenario): cell for cell in study.cells({})}
     folder = Path(manifest["folder"])
     trials = [compile_trial(by_name[cell.design, cell.scenario], folder) for cell in planned_cells(manifest)]
@@ -104,12 +102,25 @@ def resume_run(path: Path, *, settings: Settings, progress: Progress) -> tuple[P
         return directory.path, _Run(directory, manifest, trials, settings, executor, progress, began).carry_out()
 
 
+def stored_study(path: Path, manifest: Mapping[str, Any]) -> Study:
+    """The study of a run, from the protocol stored with it. UsageError where that is not the one it was started with."""
+    study = load(path / PROTOCOL)
+    if study.sha256 != manifest["protocol_sha256"]:
+        raise UsageError(f"{path / PROTOCOL}: is not the protocol this run was started with (its hash differs)")
+    return study
+
+
 def _require_same_engine(path: Path, manifest: Mapping[str, Any]) -> None:
+    words = other_engine(manifest)
+    if words:
+        raise UsageError(f"{path}: was made with {words}; its numbers could not be continued to the bit: start a new run")
+
+
+def other_engine(manifest: Mapping[str, Any]) -> str:
+    """What the run was made with that is not what is here and may change bits: `torch 2.12 (here 2.13)`; empty: nothing."""
     here = engine_versions()
     other = {name: given for name, given in manifest["engine"].items() if name != "python" and here.get(name) != given}
-    if other:
-        words = ", ".join(f"{name} {given} (here {here.get(name)})" for name, given in other.items())
-        raise UsageError(f"{path}: was made with {words}; its numbers could not be continued to the bit: start a new run")
+    return ", ".join(f"{name} {given} (here {here.get(name)})" for name, given in other.items())
 
 
 class _Run:

@@ -3,6 +3,7 @@
     manifest.json        what was run, with what, and how it stands (written last; the truth about completeness)
     protocol.yaml        the resolved protocol
     cells/000/chunk-0-4096.parquet, …    the simulated trials in long form, 4,096 replicates a file
+    cells/000/patients.parquet, examples.json    what `simulation.keep` asks for
     results.parquet, results.json        the operating characteristics
 
 A file is written under another name, synced and renamed, so that nothing half-written has the name of something whole.
@@ -106,10 +107,25 @@ class RunDirectory:
         _replace(self.path / "results.parquet", lambda file: pq.write_table(table, file))
         self.write_json("results.json", results)
 
+    def write_tables(self, path: Path, tables: Iterator[pa.Table]) -> None:
+        """Tables of one schema as one Parquet file, one row group each; replaced whole."""
+
+        def write(file: BinaryIO) -> None:
+            first = next(tables)
+            with pq.ParquetWriter(file, first.schema, compression="lz4") as writer:
+                writer.write_table(first)
+                for table in tables:
+                    writer.write_table(table)
+
+        _replace(path, write)
+
     # -- chunks -------------------------------------------------------------------------------------------
 
+    def cell_path(self, cell: int) -> Path:
+        return self.path / "cells" / f"{cell:03d}"
+
     def chunk_path(self, cell: int, chunk: Block) -> Path:
-        return self.path / "cells" / f"{cell:03d}" / f"chunk-{chunk.first}-{chunk.size}.parquet"
+        return self.cell_path(cell) / f"chunk-{chunk.first}-{chunk.size}.parquet"
 
     def write_chunk(self, cell: int, sha256: str, record: TrialRecord) -> None:
         """Stores a chunk of the cell with this hash."""
@@ -139,7 +155,7 @@ class RunDirectory:
 
     def stored_chunks(self, cell: int) -> list[Block]:
         """The chunks that are there, by name, in replicate order."""
-        folder = self.path / "cells" / f"{cell:03d}"
+        folder = self.cell_path(cell)
         if not folder.is_dir():
             return []
         names = (_CHUNK_NAME.match(item.name) for item in folder.iterdir())

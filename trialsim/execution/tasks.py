@@ -2,8 +2,8 @@
 
     TaskQueue ──► Task ──► perform(workshop, task) ──► ChunkDone, … or CellDone ──► TaskQueue.observe
 
-A task is some chunks of a cell to simulate or, once all chunks of a cell are stored, the cell to evaluate. The worker writes
-each chunk itself; only a small summary returns. Tasks grow from one chunk until they last some seconds, but never so much
+A task is some chunks of a cell to simulate or, once all chunks of a cell are stored, the cell to evaluate and to keep single
+trials of. The worker writes each chunk itself; only a small summary returns. Tasks grow from one chunk until they last some seconds, but never so much
 that workers would run dry at the end. Evaluation comes after the last chunk has been handed out.
 """
 
@@ -21,6 +21,7 @@ from trialsim.evaluation.decisions import rejections
 from trialsim.evaluation.results import ResultRow
 from trialsim.execution.chunks import block_size_for, simulate_chunk
 from trialsim.execution.evaluate import evaluate_cell
+from trialsim.execution.keep import keep_trials
 from trialsim.execution.manifest import PlannedCell
 from trialsim.execution.store import RunDirectory
 from trialsim.records import TrialRecord
@@ -79,6 +80,7 @@ def perform(workshop: Workshop, task: Task, stop: Callable[[], bool] | None = No
     if task.evaluate:
         start = time.perf_counter()
         rows = evaluate_cell(workshop.directory, task.cell, cell, trial, task.chunks)
+        keep_trials(workshop.directory, task.cell, cell, trial, task.chunks)
         yield CellDone(task.cell, tuple(rows), time.perf_counter() - start)
         return
     for chunk in task.chunks:
