@@ -158,3 +158,15 @@ def test_numbers_and_equality_of_any_column(tmp_path):
         table.numbers("t")
     with pytest.raises(DataError, match='there is no column "aa"; did you mean "a"'):
         table.numbers("aa")
+
+
+def test_some_rows_of_a_table(tmp_path):
+    table = read_table(_write(tmp_path, "replicate,there,arm,value\n1,true,a,1.5\n1,false,b,2.5\n2,true,a,3.5\n1,true,c,NA\n"))
+    some = table.where("replicate", "1").where("there", "true")
+    assert some.n == 2
+    assert some.numbers("value")[0] == 1.5
+    assert np.isnan(some.numbers("value")[1])
+    np.testing.assert_array_equal(some.equals("arm", "c"), [False, True])
+    for column, value, words in (("replicate", "3", "no row has replicate = 3"), ("replicat", "1", 'did you mean "replicate"?')):
+        with pytest.raises(DataError, match=words):
+            table.where(column, value)
