@@ -66,32 +66,47 @@ def count_last(mask: Bool[Tensor, "... patient"]) -> Int[Tensor, "..."]:
     return torch.from_numpy(total)
 
 
+MOST_STRATA = 64  # that fit beside the event and the arm into the low byte of a sort key
+
+
 def sort_longest_first(
-    time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"], group: Int[Tensor, "replicate patient"]
-) -> tuple[Bool[Tensor, "replicate rank"], Int[Tensor, "replicate rank"], Bool[Tensor, "replicate"]]:
-    """Event and group in the order of falling time, and which rows hold tied events.
+    time: Float[Tensor, "replicate patient"],
+    event: Bool[Tensor, "replicate patient"],
+    group: Int[Tensor, "replicate patient"],
+    stratum: Int[Tensor, "replicate patient"] | None = None,
+    n_strata: int = 1,
+) -> tuple[Bool[Tensor, "replicate rank"], Int[Tensor, "replicate rank"], Int[Tensor, "replicate rank"] | None, Bool[Tensor, "replicate"]]:
+    """Event, group and stratum in the order of falling time, and which rows hold tied events.
 
     Negative times (patients not in the analysis, whose `event` must be false) come last. At equal times the censored come
     first, so that the number at risk at an event is its rank, counted from 1; that fails only where events are tied, and
-    those rows are named. On a CPU the two bits ride in the low mantissa of the sort key: times that differ by less than
-    four units in the last place count as equal.
+    those rows are named. On a CPU what is carried rides in the lowest bits of the sort key: two, and as many as the strata
+    need (`n_strata` up to 64). Times that differ in these bits only count as equal.
     """
     if time.device.type != "cpu":
         order = torch.argsort(event.to(torch.int8), dim=-1, stable=True)
         order = order.gather(-1, torch.argsort(time.gather(-1, order), dim=-1, descending=True, stable=True))
         ordered, event, group = time.gather(-1, order), event.gather(-1, order), group.gather(-1, order)
         tied = ((ordered[:, 1:] == ordered[:, :-1]) & event[:, 1:] & event[:, :-1]).any(-1)
-        return event, group, tied
+        return event, group, None if stratum is None else stratum.gather(-1, order), tied
+    code = event.numpy().view(np.uint8) ^ 1
+    if stratum is not None:
+        width = (n_strata - 1).bit_length()
+        code = (code << width) | stratum.numpy().astype(np.uint8)
+    else:
+        width = 0
+    code = (code << 1) | group.numpy().view(np.uint8)
     key = np.negative(time.numpy())
     bits = key.view(np.int64)
-    np.bitwise_and(bits, -4, out=bits)
-    np.bitwise_or(bits, ((event.numpy().view(np.int8) ^ 1) << 1) | group.numpy(), out=bits)
+    np.bitwise_and(bits, -(4 << width), out=bits)
+    np.bitwise_or(bits, code, out=bits)
     key.sort(axis=-1)
-    code = bits.view(np.int8)[:, ::8] & 3
-    happened = code < 2
-    near = np.subtract(bits[:, :-1], bits[:, 1:]).view(np.uint64) <= 1
+    code = bits.view(np.uint8)[:, ::8] & ((4 << width) - 1)
+    happened = code < (2 << width)
+    near = np.bitwise_xor(bits[:, :-1], bits[:, 1:]).view(np.uint64) < (4 << width)
     rows_with_ties = (near & happened[:, 1:] & happened[:, :-1]).any(-1) if near.any() else np.zeros(len(key), dtype=bool)
-    return torch.from_numpy(happened), torch.from_numpy(code & 1), torch.from_numpy(rows_with_ties)
+    carried = None if stratum is None else torch.from_numpy((code >> 1) & ((1 << width) - 1))
+    return torch.from_numpy(happened), torch.from_numpy((code & 1).view(np.int8)), carried, torch.from_numpy(rows_with_ties)
 
 
 def order_longest_first(time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"]) -> Int[Tensor, "replicate rank"]:

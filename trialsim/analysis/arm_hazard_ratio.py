@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trialsim.analysis.at_risk import at_risk, fits
 from trialsim.analysis.failures import DID_NOT_CONVERGE, event_failures, fail
 from trialsim.analysis.risk_sets import Ties, risk_sets
 from trialsim.records import EventData
-from trialsim.tensors import sort_longest_first
 
 MAX_ITERATIONS = 100
 SMALL_DECREMENT = 1e-18  # U²/I: the step left is 1e-9 standard errors
@@ -100,23 +100,25 @@ def arm_counts(data: EventData, *, ties: Ties) -> ArmCounts:
     """Counts at risk at each event of every replicate."""
     event = data.event & (data.time >= 0)
     group = data.group.to(torch.int8)
-    if data.stratum is not None and data.n_strata > 1:
-        return _counts(*_by_risk_sets(data.time, event, group, data.stratum, ties))
-    happened, arm, tied = sort_longest_first(data.time, event, group)
-    test = arm.cumsum(-1, dtype=torch.float64)
-    reference = torch.arange(1, test.shape[-1] + 1, dtype=torch.float64, device=test.device) - test
-    happened, arm = happened.to(torch.float64), arm.to(torch.float64)
-    if tied.any():
-        rows = tied.nonzero()[:, 0]
-        for target, exact in zip((happened, arm, reference, test), _by_risk_sets(data.time[rows], event[rows], group[rows], None, ties), strict=True):
-            target[rows] = exact
+    counted = EventData(data.time, event, group, data.stratum, data.n_strata)
+    if not fits(counted):
+        return _counts(*_by_risk_sets(counted, ties))
+    risk = at_risk(counted)
+    happened, arm, test = risk.event.to(torch.float64), risk.group.to(torch.float64), risk.test
+    reference = risk.n - test
+    if risk.tied.any():
+        rows = risk.tied.nonzero()[:, 0]
+        stratum = None if data.stratum is None else data.stratum[rows]
+        exact = _by_risk_sets(EventData(data.time[rows], event[rows], group[rows], stratum, data.n_strata), ties)
+        for target, mended in zip((happened, arm, reference, test), exact, strict=True):
+            target[rows] = mended
     return _counts(happened, arm, reference, test)
 
 
-def _by_risk_sets(time: Tensor, event: Tensor, group: Tensor, stratum: Tensor | None, ties: Ties) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    layout = risk_sets(time, event, stratum, ties=ties)
-    there = (time >= 0).gather(-1, layout.order)
-    arm = group.gather(-1, layout.order).to(torch.float64)
+def _by_risk_sets(data: EventData, ties: Ties) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    layout = risk_sets(data.time, data.event, data.stratum if data.n_strata > 1 else None, ties=ties)
+    there = (data.time >= 0).gather(-1, layout.order)
+    arm = data.group.gather(-1, layout.order).to(torch.float64)
     return layout.event, arm, layout.at_risk((1.0 - arm) * there), layout.at_risk(arm * there)
 
 

@@ -59,9 +59,11 @@ class Randomization(Part):
         arm = torch.empty((block.size, n), dtype=torch.int8)
         for level in range(n_strata):
             member = stratum == level
-            allocated = self._blocks(streams, block, n, level, ratio, sizes)
-            position = (member.cumsum(-1) - 1).clamp_(min=0)
-            arm = torch.where(member, allocated.gather(-1, position), arm)
+            position = member.cumsum(-1) - 1
+            largest = int(position[:, -1].max()) + 1
+            if largest:
+                allocated = self._blocks(streams, block, largest, level, ratio, sizes)
+                arm = torch.where(member, allocated.gather(-1, position.clamp_(min=0)), arm)
         return arm
 
     @staticmethod

@@ -14,7 +14,6 @@ Prentice 2002, eq. 1.24 (doi 10.1002/9781118032985).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.arm_hazard_ratio import cox_arm_only
+from trialsim.analysis.at_risk import at_risk, fits
 from trialsim.parts import Part
 from trialsim.records import Estimates, EventData
 from trialsim.tensors import at_most, count_last, sort_last, sort_longest_first
@@ -124,43 +124,40 @@ class Score:
 def logrank_score(data: EventData) -> Score:
     """The score of every replicate, summed over strata."""
     n = count_last(at_most(_ZERO, data.time))
-    if data.stratum is None or data.n_strata == 1:
-        u, variance, n_events = _one_stratum(data.time, data.event, data.group)
-        return Score(u=u, variance=variance, n=n, n_events=n_events)
-    total: list[Tensor] = []
-    for level in range(data.n_strata):
-        other = data.stratum != level
-        parts = _one_stratum(data.time.masked_fill(other, -1.0), data.event & ~other, data.group)
-        total = [a + b for a, b in zip(total, parts, strict=True)] if total else list(parts)
-    return Score(u=total[0], variance=total[1], n=n, n_events=total[2])
-
-
-def _one_stratum(
-    time: Float[Tensor, "replicate patient"], event: Bool[Tensor, "replicate patient"], group: Int[Tensor, "replicate patient"]
-) -> tuple[Float[Tensor, "replicate"], Float[Tensor, "replicate"], Int[Tensor, "replicate"]]:
-    event, group, tied = sort_longest_first(time, event, group)
-    happened = event.to(torch.float64)
-    share = group.cumsum(-1, dtype=torch.float64)
-    share.mul_(_reciprocal_ranks(time.shape[-1]))
+    if not fits(data):
+        u, variance = _by_stratum(data)
+        return Score(u=u, variance=variance, n=n, n_events=count_last(data.event))
+    risk = at_risk(data)
+    happened = risk.event.to(torch.float64)
+    share = risk.test / risk.n
     at_event = share * happened
     expected = at_event.sum(-1)
     variance = expected - at_event.mul_(share).sum(-1)
-    u = count_last(event & group.view(torch.bool)) - expected
-    if tied.any():
-        rows = tied.nonzero()[:, 0]
-        u[rows], variance[rows] = _with_ties(time[rows], event[rows], group[rows])
-    return u, variance, count_last(event)
+    u = count_last(risk.event & risk.group.view(torch.bool)) - expected
+    if risk.tied.any():
+        rows = risk.tied.nonzero()[:, 0]
+        stratum = None if data.stratum is None else data.stratum[rows]
+        u[rows], variance[rows] = _by_stratum(EventData(data.time[rows], data.event[rows], data.group[rows], stratum, data.n_strata))
+    return Score(u=u, variance=variance, n=n, n_events=count_last(risk.event))
 
 
-@functools.lru_cache(maxsize=16)
-def _reciprocal_ranks(n: int) -> Float[Tensor, "rank"]:
-    return 1.0 / torch.arange(1, n + 1, dtype=torch.float64)
+def _by_stratum(data: EventData) -> tuple[Float[Tensor, "replicate"], Float[Tensor, "replicate"]]:
+    """U and V with the hypergeometric variance, stratum by stratum: the slow path, for ties."""
+    if data.stratum is None or data.n_strata == 1:
+        return _with_ties(data.time, data.event, data.group)
+    u = variance = torch.zeros(len(data.time), dtype=torch.float64)
+    for level in range(data.n_strata):
+        other = data.stratum != level
+        more = _with_ties(data.time.masked_fill(other, -1.0), data.event & ~other, data.group)
+        u, variance = u + more[0], variance + more[1]
+    return u, variance
 
 
 def _with_ties(
-    time: Float[Tensor, "row patient"], event: Bool[Tensor, "row rank"], group: Int[Tensor, "row rank"]
+    time: Float[Tensor, "row patient"], event: Bool[Tensor, "row patient"], group: Int[Tensor, "row patient"]
 ) -> tuple[Float[Tensor, "row"], Float[Tensor, "row"]]:
-    """U and V with the hypergeometric variance; `event` and `group` are sorted longest time first, `time` is not."""
+    """U and V of one stratum with the hypergeometric variance."""
+    event, group, _, _ = sort_longest_first(time, event, group)
     time = -sort_last(-time)
     near = time.view(torch.int64) >> 2  # equal as the sort saw them
     n_patients = time.shape[-1]
