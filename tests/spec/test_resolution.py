@@ -37,7 +37,7 @@ def digest(tmp_path: Path, *edits: tuple[str, str], tail: str = "", **options) -
         ("hr: 0.7", "hr: 7.0e-1"),
         ("alpha: 0.025", "alpha: 2.5 %"),
         ("{seed: 1}", "{seed: 1, replicates: 7, keep: {example_trials: 3}}"),
-        ("{seed: 1}", "{seed: 1, target_mcse: {power: 0.01}}"),
+        ("{seed: 1}", "{seed: 1, target_mcse: {power: 0.01, duration: 2 weeks}}"),
         ("fractions: [0.5]", "at: [100]"),
         ("{information: events, final", "{endpoint: os, information: events, final"),
         ("{type: time_to_event, outcome: death}", "{outcome: death, type: time_to_event, level: primary, direction: lower_is_better, lag: 0 days}"),

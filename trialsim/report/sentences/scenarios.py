@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from trialsim.report.sentences.passage import Passage
-from trialsim.report.wording import NB, capital, count, counted, listed, number, value
+from trialsim.report.wording import NB, capital, count, counted, listed, value
 from trialsim.spec import Cell, Study
 from trialsim.spec.protocol import Protocol
 
@@ -170,7 +170,8 @@ def the_simulation(study: Study, protocol: Protocol) -> Passage:
     simulation = protocol.simulation
     seed = f" The seed is {simulation.seed}." if simulation.seed is not None else " No seed is given yet; a run needs one."
     precision = (
-        f"Simulation goes on until the Monte Carlo standard error is at most {listed(f'{number(item)} for {key}' for key, item in simulation.target_mcse.items())}."
+        "In each of them, simulation stops as soon as the Monte Carlo standard error is at most "
+        f"{listed(f'{value(item)} for {key}' for key, item in simulation.target_mcse.items())}; so many trials are the most there may be."
         if simulation.target_mcse
         else ""
     )
