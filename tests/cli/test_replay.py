@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from trialsim_cli.main import app
 from typer.testing import CliRunner
 
 from trialsim.execution import chunks
+from trialsim.execution import replay as replaying
 from trialsim.execution.manifest import Settings
 from trialsim.execution.progress import Tally
 from trialsim.execution.run import start_run
+from trialsim.rng import Block
+from trialsim.simulate import simulate
 from trialsim.spec import load
 
 
@@ -47,8 +49,8 @@ def test_the_same_bits_as_the_chunk(finished, design, scenario, replicate):
     told = json.loads(result.stdout)
     assert (told["schema"], told["study"], told["seed"], told["design"], told["scenario"]) == ("trialsim.replay/1", "SMALL", 11, design, scenario)
     assert told["same_as_stored"] is True
-    chunk = "chunk-0-64.parquet" if replicate < 64 else "chunk-64-26.parquet"
-    rows = pd.read_parquet(finished / "cells" / f"{CELLS[design, scenario]:03d}" / chunk)
+    (chunk,) = (finished / "cells" / f"{CELLS[design, scenario]:03d}").glob("chunk-0-64*.parquet" if replicate < 64 else "chunk-64-26*.parquet")
+    rows = pd.read_parquet(chunk)
     rows = rows[rows.replicate == replicate]
     assert [look["look"] for look in told["looks"]] == rows["look"].tolist()
     assert told["allocated"] == {arm: rows[f"allocated_{arm}"].iloc[0] for arm in ("experimental", "control")}
@@ -120,17 +122,15 @@ def test_no_run_and_another_protocol(tmp_path, finished):
     assert "is not the protocol this run was started with" in changed.stderr
 
 
-def test_a_trial_that_is_not_stored_or_not_the_same(tmp_path, finished):
+def test_a_trial_that_is_not_stored_or_not_the_same(tmp_path, finished, monkeypatch):
     for name in ("manifest.json", "protocol.yaml"):
         (tmp_path / name).write_text((finished / name).read_text())
-    arguments = ("replay", tmp_path, "--design", "n=56", "--scenario", "h0", "--replicate", 2)
-    assert json.loads(call(*arguments, "--json").stdout)["same_as_stored"] is None
-    table = pq.read_table(finished / "cells" / "000" / "chunk-0-64.parquet")
-    at = table.column_names.index("z")
-    other = table.set_column(at, "z", pa.array(np.nextafter(table.column("z").to_numpy(), 9.0)))
-    (tmp_path / "cells" / "000").mkdir(parents=True)
-    pq.write_table(other, tmp_path / "cells" / "000" / "chunk-0-64.parquet", write_page_checksum=True)
-    result = call(*arguments)
+    arguments = ("--design", "n=56", "--scenario", "h0", "--replicate", 2)
+    assert json.loads(call("replay", tmp_path, *arguments, "--json").stdout)["same_as_stored"] is None
+    # As if the engine had changed: the patients of another replicate.
+    monkeypatch.setattr(replaying, "simulate", lambda trial, block: replace(simulate(trial, Block(block.first + 1, 1)), block=block))
+    result = call("replay", finished, *arguments)
     assert result.exit_code == 1
-    assert result.stderr == f"{tmp_path}: this is not what the run has stored of replicate 2\n"
+    assert result.stderr == f"{finished}: this is not what the run has stored of replicate 2\n"
     assert "bit for bit" not in result.stdout
+    assert json.loads(call("replay", finished, *arguments, "--json").stdout)["same_as_stored"] is False
