@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from trialsim.errors import UsageError
 from trialsim.report.curves import cohort_and_data
+from trialsim.report.examples import example_cells
 from trialsim.report.figures.boundaries import boundary_figures
 from trialsim.report.headline import scope, tiles
 from trialsim.report.notes import notes
@@ -58,6 +59,7 @@ def render(run: FinishedRun) -> str:
         "estimates": estimation_tables(results),
         "looks": look_tables(results),
         "boundaries": boundary_figures(run.described.protocol),
+        "examples": example_cells(run),
         "cohort": cohort_and_data(run, results),
         "notes": notes(run),
         "cells": full_cells(results),
