@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +24,7 @@ DECISIONS = {
 
 @command
 def replay(
-    directory: Annotated[Path, typer.Argument(help="The directory of the run.")],
+    directory: Annotated[str, typer.Argument(help="The directory of the run, or its URL.")],
     replicate: Annotated[int, typer.Option("--replicate", help="Which of the cell's simulated trials, counted from 0.")],
     scenario: Annotated[str | None, typer.Option("--scenario", help="The scenario; may be left out where the run has one.")] = None,
     design: Annotated[str | None, typer.Option("--design", help="The design; may be left out where the run has one.")] = None,

@@ -11,10 +11,22 @@ from trialsim_cli.console import command
 
 @command
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a complete run.")],
+    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="The directory of a complete run, or its URL.")],
     out: Annotated[Path | None, typer.Option("--out", help="The page to write; default: report.html in the run's directory.")] = None,
 ) -> None:
     """Write report.html: the design in words, operating characteristics, boundaries, survival curves, how to get the same numbers again."""
+    print(write_page(run_dir, out))
+
+
+def write_page(where: Path | str, out: Path | None = None) -> Path | str:
+    """The page of a run that lies in a directory or at a URL; by default beside its results."""
+    from trialsim.execution.store import open_directory
     from trialsim.report import write_report
 
-    print(write_report(run_dir, out))
+    directory = open_directory(where)
+    with directory.on_disk() as folder:
+        page = write_report(folder, out)
+        if out is not None or folder == directory.path:
+            return page
+        directory.write_text(page.name, page.read_text(encoding="utf-8"))
+        return f"{directory.path}/{page.name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,20 +11,23 @@ from trialsim_cli.run import report, with_interrupt
 
 @command
 def resume(
-    directory: Annotated[Path, typer.Argument(help="The directory of the run.")],
+    directory: Annotated[str, typer.Argument(help="The directory of the run, or its URL.")],
     json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
+    replicates: Annotated[int | None, typer.Option("--replicates", min=1, help="Let every cell grow to so many; what is stored is kept.")] = None,
     executor: Annotated[str, typer.Option("--executor", help="local or ray; need not be what the run began with.")] = "local",
+    address: Annotated[str | None, typer.Option("--address", help="With --executor ray: the cluster to work on; see `trialsim run --help`.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; see `trialsim run --help`.")] = None,
     block_size: Annotated[int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once.")] = None,
 ) -> None:
     """Compute what is missing and finish: the same results, bit for bit, as if nothing had happened."""
-    with_interrupt(lambda: _resume(directory, json, executor, workers, block_size))
+    with_interrupt(lambda: _resume(directory, json, replicates, executor, address, workers, block_size))
 
 
-def _resume(directory: Path, json: bool, executor: str, workers: int | None, block_size: int | None) -> None:
+def _resume(directory: str, json: bool, replicates: int | None, executor: str, address: str | None, workers: int | None, block_size: int | None) -> None:
     from trialsim.execution.manifest import Settings
     from trialsim.execution.progress import make_progress
     from trialsim.execution.run import resume_run
 
-    path, results = resume_run(directory, settings=Settings(executor=executor, workers=workers, block_size=block_size), progress=make_progress())
+    settings = Settings(executor=executor, address=address, workers=workers, block_size=block_size)
+    path, results = resume_run(directory, settings=settings, replicates=replicates, progress=make_progress())
     report(path, results, json=json)

@@ -27,6 +27,9 @@ def run(
     replicates: Annotated[int | None, typer.Option("--replicates", min=1, help="Simulated trials per cell; default: the protocol's.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random number; default: the protocol's.")] = None,
     executor: Annotated[str, typer.Option("--executor", help="local: this process or a pool of processes. ray: a local Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="With --executor ray: the cluster to work on (host:port, ray://host:port, auto); default: one of its own.")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Worker processes. Default: local starts one per core when the run is long enough; ray uses every core."),
@@ -35,11 +38,13 @@ def run(
     block_size: Annotated[
         int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once. Changes speed and memory, never a number.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Directory of the run, new or empty; default: runs/<study>-<hash>-<time>.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Directory of the run, new or empty, or a URL (s3://bucket/run); default: runs/<study>-<hash>-<time>.")
+    ] = None,
     expect: Annotated[list[str] | None, typer.Option("--assert", help='Fail (exit 5) unless it holds: "power[base] >= 0.9" (may be repeated).')] = None,
 ) -> None:
     """Simulate every design under every scenario. The results do not depend on executor, workers or block size."""
-    with_interrupt(lambda: _run(protocol, json, set_, only, replicates, seed, executor, workers, device, block_size, out, expect or []))
+    with_interrupt(lambda: _run(protocol, json, set_, only, replicates, seed, executor, address, workers, device, block_size, out, expect or []))
 
 
 def _run(
@@ -50,10 +55,11 @@ def _run(
     replicates: int | None,
     seed: int | None,
     executor: str,
+    address: str | None,
     workers: int | None,
     device: str,
     block_size: int | None,
-    out: Path | None,
+    out: str | None,
     expect: list[str],
 ) -> None:
     from trialsim.evaluation.expectations import parse_expectation, unmet
@@ -69,7 +75,7 @@ def _run(
     if expect:
         names = [(cell.design, cell.scenario) for cell in study.cells(cells)]
         expectations = [parse_expectation(text, names) for text in expect]
-    settings = Settings(executor=executor, workers=workers, device=device, block_size=block_size, command=("trialsim", *sys.argv[1:]))
+    settings = Settings(executor=executor, address=address, workers=workers, device=device, block_size=block_size, command=("trialsim", *sys.argv[1:]))
     path, results = start_run(study, only=cells, replicates=replicates, out=out, settings=settings, progress=make_progress())
     report(path, results, json=json)
     missed = unmet(expectations, [ResultRow(**row) for row in results["results"]])
@@ -103,11 +109,11 @@ def with_interrupt(work: Callable[[], None]) -> None:
                 signal.signal(kind, handler)
 
 
-def report(path: Path, results: dict[str, Any], *, json: bool) -> None:
+def report(path: Path | str, results: dict[str, Any], *, json: bool) -> None:
     """Writes the page into the run's directory; the results on stdout, where they are kept on stderr."""
-    from trialsim.report import write_report
+    from trialsim_cli.report import write_page
 
-    page = write_report(path)
+    page = write_page(path)
     if json:
         print_json(results)
     else:
@@ -115,7 +121,7 @@ def report(path: Path, results: dict[str, Any], *, json: bool) -> None:
 
         print_results(results["results"])
     rate = results["replicates_per_second"]
-    say(f"{path}: done in {results['wall_seconds']:.1f} s" + ("" if rate is None else f", {rate:,.0f} replicates/s") + f"; the report is {page.name}")
+    say(f"{path}: done in {results['wall_seconds']:.1f} s" + ("" if rate is None else f", {rate:,.0f} replicates/s") + f"; the report is {Path(page).name}")
 
 
 def assignments(given: list[str] | None, option: str) -> dict[str, str]:

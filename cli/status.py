@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,13 +17,16 @@ WORDS = {
 
 @command
 def status(
-    directory: Annotated[Path, typer.Argument(help="The directory of the run.")],
+    directory: Annotated[str, typer.Argument(help="The directory of the run, or its URL.")],
+    verify: Annotated[
+        bool | None, typer.Option("--verify/--no-verify", help="Read every chunk and compare its checksum. Default: in a local directory only.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say how a run stands, and how many replicates of each cell are stored."""
     from trialsim.execution.status import run_status
 
-    found = run_status(directory)
+    found = run_status(directory, verify=verify)
     if json:
         print_json(found.as_dict())
         return
@@ -32,3 +34,5 @@ def status(
     for cell in found.cells:
         name = cell.scenario if cell.design == "default" else f"{cell.design}, {cell.scenario}"
         print(f"  {name}: {cell.stored:,} of {cell.replicates:,} replicates")
+    for wrong in found.damaged:
+        print(f"  {wrong}; `trialsim resume {found.path}` computes it again")

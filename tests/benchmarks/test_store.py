@@ -12,7 +12,7 @@ from trialsim.rng import Block
 def test_write_chunk(benchmark, synthetic_record, tmp_path, n_looks):
     directory, record = RunDirectory(tmp_path), synthetic_record(Block(0, 4096), n_looks=n_looks)
     benchmark(directory.write_chunk, 0, "cell", record)
-    assert directory.stored_chunks(0) == [Block(0, 4096)]
+    assert directory.stored_chunks(0, "cell") == [Block(0, 4096)]
 
 
 @pytest.mark.parametrize("n_looks", [1, 3])

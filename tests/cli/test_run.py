@@ -149,9 +149,8 @@ def test_a_killed_run_resumes_to_the_same_bits(trialsim, small_protocol, tmp_pat
         text=True,
         cwd=tmp_path,
     )
-    first = tmp_path / "run" / "cells" / "000" / "chunk-0-4096.parquet"
     deadline = time.monotonic() + 120
-    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not list(tmp_path.glob("run/cells/000/chunk-0-4096-*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert trialsim("status", "run").stdout.splitlines()[0].endswith(": running")
     assert trialsim("resume", "run").exit_code == 2  # the directory is locked

@@ -10,13 +10,15 @@ from trialsim.errors import InvalidInputError, UsageError
 from trialsim.execution.executors import make_executor, n_cores
 from trialsim.execution.executors.local import LocalExecutor
 from trialsim.execution.executors.ray import RayExecutor
-from trialsim.execution.manifest import PlannedCell
+from trialsim.execution.manifest import PlannedCell, engine_versions
 from trialsim.execution.store import create_directory
 from trialsim.execution.tasks import TaskQueue, Workshop
 from trialsim.rng import Block
 from trialsim.simulate import compile_trial
 from trialsim.spec import load
 from trialsim.units import Quantity
+
+KEY = "0" * 32
 
 
 @pytest.fixture
@@ -35,8 +37,8 @@ def doomed(small_protocol, tmp_path):
     trial = compile_trial(cell, study.directory)
     criterion = trial.eligibility["I01"]
     trial = replace(trial, eligibility={"I01": criterion.model_copy(update={"min": Quantity.parse("200 years")})})
-    planned = PlannedCell(cell.design, cell.scenario, cell.role, cell.sha256, 300)
-    return Workshop((planned,), (trial,), create_directory(tmp_path / "run", study="S", sha256=study.sha256), block_size=64)
+    planned = PlannedCell(cell.design, cell.scenario, cell.role, cell.sha256, 300, KEY)
+    return Workshop((planned,), (trial,), create_directory(tmp_path / "run", study="S", sha256=study.sha256), block_size=64, engine=engine_versions())
 
 
 def test_the_same_error_from_every_executor(doomed, ray_cluster):
@@ -51,13 +53,15 @@ def test_the_same_error_from_every_executor(doomed, ray_cluster):
     assert "I01" in str(here[1][0]) or "eligib" in str(here[1][0])
     assert error_of(LocalExecutor(2)) == here
     assert error_of(RayExecutor(2)) == here
-    assert doomed.directory.stored_chunks(0) == []
+    assert doomed.directory.stored_chunks(0, KEY) == []
 
 
 def test_executors_by_name():
     assert isinstance(make_executor("local", None), LocalExecutor)
     assert isinstance(ray := make_executor("ray", None), RayExecutor)
     assert ray.workers == n_cores()
+    with pytest.raises(UsageError, match=r"--address 10\.0\.0\.1:6379: is of a Ray cluster; add --executor ray"):
+        make_executor("local", None, "10.0.0.1:6379")
     with pytest.raises(UsageError, match="must be one of local, ray"):
         make_executor("slurm", None)
 

@@ -9,7 +9,7 @@ from trialsim.execution import progress
 from trialsim.execution.manifest import PlannedCell
 from trialsim.execution.progress import LiveProgress, PlainProgress, make_progress
 
-CELLS = [PlannedCell("default", "h0", "null_hypothesis", "a", 10_000), PlannedCell("n=500", "base", "alternative", "b", 10_000)]
+CELLS = [PlannedCell("default", "h0", "null_hypothesis", "a", 10_000, "k"), PlannedCell("n=500", "base", "alternative", "b", 10_000, "k")]
 
 
 class Clock:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
-import signal
 
 import pandas as pd
 import pytest
 
-from trialsim.errors import IncompleteRunError, NotSupportedError, UsageError
+from trialsim.errors import NotSupportedError, UsageError
 from trialsim.execution import tasks
 from trialsim.execution.manifest import Settings
 from trialsim.execution.run import InterruptedRunError, resolve_device, resume_run
@@ -123,7 +120,7 @@ def test_resuming_what_is_complete_computes_nothing(undisturbed, quiet, monkeypa
 
 def test_damaged_and_missing_chunks_are_named_and_computed_again(undisturbed, quiet):
     path, results = undisturbed
-    flipped, lost = path / "cells" / "000" / "chunk-64-64.parquet", path / "cells" / "001" / "chunk-0-64.parquet"
+    flipped, lost = next(path.glob("cells/000/chunk-64-64-*")), next(path.glob("cells/001/chunk-0-64-*"))
     bytes_ = bytearray(flipped.read_bytes())
     bytes_[1000] ^= 4
     flipped.write_bytes(bytes_)
@@ -134,33 +131,6 @@ def test_damaged_and_missing_chunks_are_named_and_computed_again(undisturbed, qu
     (said,) = progress.said
     assert str(flipped) in said
     assert said.endswith("it is computed again")
-
-
-def test_a_killed_worker_leaves_a_resumable_run(run_small, undisturbed, quiet, tmp_path):
-    def kill_one():
-        children = multiprocessing.active_children()
-        if children:
-            os.kill(children[0].pid, signal.SIGKILL)
-            children[0].join()
-
-    with pytest.raises(IncompleteRunError, match=r"a worker process died; what was finished is stored: .* continue with"):
-        run_small("killed", workers=2, progress=interrupting(quiet, 1, kill_one))
-    assert run_status(tmp_path / "killed").state == "incomplete"
-    assert resume_run(tmp_path / "killed", settings=Settings(workers=1), progress=quiet())[1]["results"] == undisturbed[1]["results"]
-
-
-def test_a_full_disk_leaves_a_resumable_run(run_small, quiet, tmp_path, monkeypatch):
-    sync, calls = os.fsync, iter(range(100))
-
-    def full(descriptor):
-        if next(calls) == 5:
-            raise OSError(28, "No space left on device", "disk")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(IncompleteRunError, match=r"disk: No space left on device: .* continue with `trialsim resume"):
-        run_small("full")
-    assert run_status(tmp_path / "full").state == "incomplete"
 
 
 def test_what_a_trial_raises_fails_the_run_and_nothing_is_tried_again(run_small, tmp_path, monkeypatch):

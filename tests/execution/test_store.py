@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -21,9 +22,9 @@ def directory(tmp_path):
 def test_a_chunk_comes_back(directory, synthetic_record):
     record = synthetic_record(Block(4096, 64))
     directory.write_chunk(3, "abc", record)
-    assert directory.stored_chunks(3) == [Block(4096, 64)]
+    assert directory.stored_chunks(3, "abc") == [Block(4096, 64)]
     assert directory.read_chunk(3, "abc", Block(4096, 64)).analyses["primary"].z.nan_to_num().equal(record.analyses["primary"].z.nan_to_num())
-    assert directory.stored_chunks(4) == []
+    assert directory.stored_chunks(4, "abc") == []
     assert len(pd.read_parquet(directory.path / "cells" / "003")) == int(record.reached.sum())
 
 
@@ -40,7 +41,7 @@ def test_a_chunk_that_cannot_be_written_leaves_nothing(directory, synthetic_reco
 def test_truncated_and_bit_flipped_chunks_are_named(directory, synthetic_record):
     chunk = Block(0, 64)
     directory.write_chunk(0, "abc", synthetic_record(chunk))
-    path = directory.chunk_path(0, chunk)
+    path = directory.path / directory.chunk_name(0, "abc", chunk)
     sound = path.read_bytes()
     for damaged in (sound[: len(sound) // 2], b"", sound[:2000] + bytes([sound[2000] ^ 1]) + sound[2001:]):
         path.write_bytes(damaged)
@@ -50,9 +51,12 @@ def test_truncated_and_bit_flipped_chunks_are_named(directory, synthetic_record)
 
 def test_a_chunk_of_another_cell_or_another_range_is_refused(directory, synthetic_record):
     directory.write_chunk(0, "abc", synthetic_record(Block(0, 8)))
+    assert directory.stored_chunks(0, "xyz") == []
+    first, second, other = (directory.path / directory.chunk_name(0, *what) for what in (("abc", Block(0, 8)), ("abc", Block(8, 8)), ("xyz", Block(0, 8))))
+    shutil.copy(first, other)
     with pytest.raises(DamagedChunkError, match="of another run"):
         directory.read_chunk(0, "xyz", Block(0, 8))
-    os.rename(directory.chunk_path(0, Block(0, 8)), directory.chunk_path(0, Block(8, 8)))
+    first.rename(second)
     with pytest.raises(DamagedChunkError, match="of another run"):
         directory.read_chunk(0, "abc", Block(8, 8))
 
@@ -61,10 +65,10 @@ def test_half_written_files_are_no_chunks_and_are_cleared(directory, synthetic_r
     directory.write_chunk(0, "abc", synthetic_record(Block(0, 8)))
     leftover = directory.path / "cells" / "000" / ".chunk-8-8.parquet.writing-123"
     leftover.write_bytes(b"half")
-    assert directory.stored_chunks(0) == [Block(0, 8)]
-    directory.remove_leftovers()
+    assert directory.stored_chunks(0, "abc") == [Block(0, 8)]
+    directory.storage.remove_leftovers()
     assert not leftover.exists()
-    assert directory.chunk_path(0, Block(0, 8)).exists()
+    assert (directory.path / directory.chunk_name(0, "abc", Block(0, 8))).exists()
 
 
 def test_directories_with_content_are_refused(tmp_path):

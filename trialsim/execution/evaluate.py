@@ -18,7 +18,7 @@ def evaluate_cell(directory: RunDirectory, index: int, cell: PlannedCell, trial:
     """The rows of a cell whose chunks (all of its replicates, in order) are stored. Memory does not grow with the number of chunks."""
 
     def records() -> Iterator[TrialRecord]:
-        return (directory.read_chunk(index, cell.sha256, chunk) for chunk in chunks)
+        return (directory.read_chunk(index, cell.key, chunk) for chunk in chunks)
 
     endpoints = [name for name, endpoint in trial.endpoints.items() if not endpoint.visits]
     quantiles = size_quantiles(records, endpoints, cell.replicates)

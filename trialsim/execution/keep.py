@@ -35,9 +35,9 @@ def keep_trials(directory: RunDirectory, index: int, cell: PlannedCell, trial: T
             for replicate in range(record.block.first, min(record.block.first + record.block.size, n_stories))
         ]
         about = {"schema": SCHEMA, "design": cell.design, "scenario": cell.scenario, "role": cell.role}
-        directory.write_json(f"{directory.cell_path(index).relative_to(directory.path)}/{EXAMPLES}", {**about, "trials": stories})
+        directory.write_json(f"{directory.cell_name(index)}/{EXAMPLES}", {**about, "trials": stories})
     if n_kept:
-        directory.write_tables(directory.cell_path(index) / PATIENTS, _patients(directory, index, cell, trial, chunks, n_kept))
+        directory.write_tables(f"{directory.cell_name(index)}/{PATIENTS}", _patients(directory, index, cell, trial, chunks, n_kept))
 
 
 def _patients(directory: RunDirectory, index: int, cell: PlannedCell, trial: Trial, chunks: Sequence[Block], n: int) -> Iterator[pa.Table]:
@@ -51,4 +51,4 @@ def _patients(directory: RunDirectory, index: int, cell: PlannedCell, trial: Tri
 
 def _records(directory: RunDirectory, index: int, cell: PlannedCell, chunks: Sequence[Block], n: int) -> Iterator[TrialRecord]:
     """The stored records that hold the first n replicates."""
-    return (directory.read_chunk(index, cell.sha256, chunk) for chunk in chunks if chunk.first < n)
+    return (directory.read_chunk(index, cell.key, chunk) for chunk in chunks if chunk.first < n)

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
+import torch
+
+from trialsim.errors import UsageError
 from trialsim.rng import Block
 
 SCHEMA = "trialsim.manifest/1"
@@ -17,13 +20,14 @@ State = Literal["running", "complete", "incomplete", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """A cell of the run: its labels, its hash and how many replicates it is to have."""
+    """A cell of the run: its labels, its hash, how many replicates it is to have, and the key its chunks are stored under."""
 
     design: str
     scenario: str
     role: str
     sha256: str
     replicates: int
+    key: str
 
     def __str__(self) -> str:
         return self.scenario if self.design == "default" else f"{self.design},{self.scenario}"
@@ -34,6 +38,7 @@ class Settings:
     """How to run. None of it changes a number."""
 
     executor: str = "local"
+    address: str | None = None
     workers: int | None = None
     device: str = "cpu"
     block_size: int | None = None
@@ -41,7 +46,7 @@ class Settings:
 
 
 def engine_versions() -> dict[str, str]:
-    """What the bits of the results depend on, besides the protocol."""
+    """What the bits of the results depend on, besides the protocol. `instructions`: which vector instructions torch uses here."""
     return {
         "trialsim": version("trialsim"),
         "torch": version("torch"),
@@ -49,6 +54,7 @@ def engine_versions() -> dict[str, str]:
         "scipy": version("scipy"),
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
     }
 
 
@@ -75,7 +81,15 @@ def new_manifest(
         "folder": folder,
         "timing": {"replicates": 0, "seconds": 0.0, "wall_seconds": 0.0},
         "cells": [
-            {"design": cell.design, "scenario": cell.scenario, "role": cell.role, "sha256": cell.sha256, "replicates": cell.replicates, "chunks": []}
+            {
+                "design": cell.design,
+                "scenario": cell.scenario,
+                "role": cell.role,
+                "sha256": cell.sha256,
+                "replicates": cell.replicates,
+                "key": cell.key,
+                "chunks": [],
+            }
             for cell in cells
         ],
         "protocol": protocol,
@@ -84,7 +98,29 @@ def new_manifest(
 
 def planned_cells(manifest: dict[str, Any]) -> list[PlannedCell]:
     """The cells a manifest lists, in order."""
-    return [PlannedCell(cell["design"], cell["scenario"], cell["role"], cell["sha256"], cell["replicates"]) for cell in manifest["cells"]]
+    names = ("design", "scenario", "role", "sha256", "replicates", "key")
+    return [PlannedCell(**{name: cell[name] for name in names}) for cell in manifest["cells"]]
+
+
+def grown(manifest: dict[str, Any], replicates: int) -> dict[str, Any]:
+    """The manifest of a run that is to have so many replicates of every cell. UsageError where a cell has more already."""
+    for cell in manifest["cells"]:
+        if cell["replicates"] > replicates:
+            raise UsageError(f"--replicates {replicates}: {cell['scenario']} has {cell['replicates']:,} already; a run can only grow")
+    return {**manifest, "cells": [{**cell, "replicates": replicates} for cell in manifest["cells"]]}
+
+
+def settled(manifest: dict[str, Any], cells: Sequence[PlannedCell]) -> dict[str, Any]:
+    """The manifest with the replicates that cells need to be precise enough; what they might have had is kept as `ceiling`."""
+    return {
+        **manifest,
+        "cells": [
+            entry
+            if cell.replicates == entry["replicates"]
+            else {**entry, "replicates": cell.replicates, "ceiling": max(entry["replicates"], entry.get("ceiling", 0))}
+            for entry, cell in zip(manifest["cells"], cells, strict=True)
+        ],
+    }
 
 
 def with_chunks(manifest: dict[str, Any], done: Sequence[Sequence[Block]], **changes: Any) -> dict[str, Any]:
@@ -96,4 +132,4 @@ def with_chunks(manifest: dict[str, Any], done: Sequence[Sequence[Block]], **cha
     return {**manifest, "cells": cells, **changes}
 
 
-__all__ = ["SCHEMA", "PlannedCell", "Settings", "State", "engine_versions", "new_manifest", "now", "planned_cells", "with_chunks"]
+__all__ = ["SCHEMA", "PlannedCell", "Settings", "State", "engine_versions", "grown", "new_manifest", "now", "planned_cells", "settled", "with_chunks"]

@@ -53,7 +53,7 @@ class Replay:
         }
 
 
-def replay_trial(path: Path, *, design: str | None, scenario: str | None, replicate: int) -> Replay:
+def replay_trial(path: Path | str, *, design: str | None, scenario: str | None, replicate: int) -> Replay:
     """Simulate one replicate of one cell of a run, complete or not.
 
     `design` and `scenario` may be left out where the run has one. UsageError where there is no such run, cell or replicate.
@@ -66,7 +66,7 @@ def replay_trial(path: Path, *, design: str | None, scenario: str | None, replic
     if not 0 <= replicate < cell.replicates:
         nearest = 0 if replicate < 0 else cell.replicates - 1
         raise UsageError(f"--replicate {replicate}: {cell} has the replicates 0 to {cell.replicates - 1}; the nearest is {nearest}")
-    study = stored_study(path, manifest)
+    study = stored_study(directory, manifest)
     by_name = {(found.design, found.scenario): found for found in study.cells({})}
     trial = compile_trial(by_name[cell.design, cell.scenario], Path(manifest["folder"]))
     threads = torch.get_num_threads()
@@ -102,10 +102,10 @@ def _chosen(cells: Sequence[PlannedCell], *, design: str | None, scenario: str |
 
 def _stored(directory: RunDirectory, index: int, cell: PlannedCell, trial: Trial, replicate: int) -> dict[str, Any] | None:
     """The story of the stored trial."""
-    for chunk in directory.stored_chunks(index):
+    for chunk in directory.stored_chunks(index, cell.key):
         if chunk.first <= replicate < chunk.first + chunk.size:
             try:
-                return story(trial, directory.read_chunk(index, cell.sha256, chunk), replicate)
+                return story(trial, directory.read_chunk(index, cell.key, chunk), replicate)
             except DamagedChunkError:
                 return None
     return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from trialsim.execution.chunks import chunks_of
 from trialsim.execution.manifest import planned_cells
+from trialsim.execution.storage import LocalStorage
 from trialsim.execution.store import open_directory
 
 
@@ -24,7 +25,10 @@ class CellStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """`state` is running (a living process works on it), complete, incomplete (resumable) or failed (see `error`)."""
+    """`state` is running (a living process works on it), complete, incomplete (resumable) or failed (see `error`).
+
+    `damaged`: what is wrong with chunks that are there and cannot be used; `verified`: whether their checksums were looked at.
+    """
 
     path: str
     study: str
@@ -34,20 +38,35 @@ class RunStatus:
     finished: str | None
     error: str | None
     cells: tuple[CellStatus, ...]
+    damaged: tuple[str, ...]
+    verified: bool
 
     def as_dict(self) -> dict[str, Any]:
         return {"schema": "trialsim.status/1", **asdict(self)}
 
 
-def run_status(path: Path) -> RunStatus:
-    """Counts the chunks that are there (by name: a chunk has its name only once it is whole) and asks the lock who lives."""
+def run_status(path: Path | str, *, verify: bool | None = None) -> RunStatus:
+    """Counts the chunks that are there and sound, and asks the lock who lives.
+
+    A chunk has its name only once it is whole; `verify` reads it too and compares its checksum. None: in a local folder, not
+    in an object store, from which everything would have to be fetched.
+    """
     directory = open_directory(path)
+    verify = isinstance(directory.storage, LocalStorage) if verify is None else verify
     alive = directory.is_running()
     manifest = directory.manifest()
-    cells = []
+    cells, damaged = [], []
     for index, cell in enumerate(planned_cells(manifest)):
         wanted = set(chunks_of(cell.replicates))
-        stored = sum(chunk.size for chunk in directory.stored_chunks(index) if chunk in wanted)
+        stored = 0
+        for chunk in directory.stored_chunks(index, cell.key):
+            if chunk not in wanted:
+                continue
+            wrong = directory.damage(index, cell.key, chunk) if verify else ""
+            if wrong:
+                damaged.append(f"{directory.path}/{directory.chunk_name(index, cell.key, chunk)}: {wrong}")
+            else:
+                stored += chunk.size
         cells.append(CellStatus(cell.design, cell.scenario, cell.role, stored, cell.replicates))
     state = manifest["state"]
     if alive:
@@ -55,5 +74,14 @@ def run_status(path: Path) -> RunStatus:
     elif state == "running" or (state == "complete" and any(cell.stored < cell.replicates for cell in cells)):
         state = "incomplete"
     return RunStatus(
-        str(path), manifest["study"], manifest["protocol_sha256"], state, manifest["started"], manifest["finished"], manifest.get("error"), tuple(cells)
+        path=str(path),
+        study=manifest["study"],
+        protocol_sha256=manifest["protocol_sha256"],
+        state=state,
+        started=manifest["started"],
+        finished=manifest["finished"],
+        error=manifest.get("error"),
+        cells=tuple(cells),
+        damaged=tuple(damaged),
+        verified=verify,
     )

@@ -3,27 +3,32 @@
     TaskQueue ──► Task ──► perform(workshop, task) ──► ChunkDone, … or CellDone ──► TaskQueue.observe
 
 A task is some chunks of a cell to simulate or, once all chunks of a cell are stored, the cell to evaluate and to keep single
-trials of. The worker writes each chunk itself; only a small summary returns. Tasks grow from one chunk until they last some seconds, but never so much
-that workers would run dry at the end. Evaluation comes after the last chunk has been handed out.
+trials of. The worker writes each chunk itself; only a small summary returns. Tasks grow from one chunk until they last some
+seconds, but never so much that workers would run dry at the end. Evaluation comes after the last chunk has been handed out.
 """
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
+from trialsim.errors import IncompleteRunError
 from trialsim.evaluation.decisions import rejections
+from trialsim.evaluation.precision import Summaries, summarise
 from trialsim.evaluation.results import ResultRow
-from trialsim.execution.chunks import block_size_for, simulate_chunk
+from trialsim.execution.chunks import block_size_for, concatenate, simulate_chunk
+from trialsim.execution.comparisons import tested_by
 from trialsim.execution.evaluate import evaluate_cell
 from trialsim.execution.keep import keep_trials
-from trialsim.execution.manifest import PlannedCell
-from trialsim.execution.store import RunDirectory
+from trialsim.execution.manifest import PlannedCell, engine_versions
+from trialsim.execution.store import DamagedChunkError, RunDirectory
 from trialsim.records import TrialRecord
 from trialsim.rng import Block
 from trialsim.simulate import Trial, simulate
@@ -34,12 +39,18 @@ MOST_CHUNKS = 64
 
 @dataclass(frozen=True)
 class Workshop:
-    """What every worker needs, sent to it once: the compiled cells and where to store their chunks."""
+    """What every worker needs, sent to it once: the compiled cells and where to store their chunks.
+
+    `begun`: stored chunks that were the short last ones of a smaller run, by cell and first replicate; they are carried on.
+    `engine`: what the run's numbers are computed with; a worker that has something else refuses.
+    """
 
     cells: tuple[PlannedCell, ...]
     trials: tuple[Trial, ...]
     directory: RunDirectory
     block_size: int | None
+    engine: Mapping[str, str]
+    begun: Mapping[tuple[int, int], Block] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +64,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ChunkDone:
-    """A chunk that is stored: its replicates, how many of them rejected (first analysis), how long it took."""
+    """A chunk that is stored: its replicates, how many of them rejected (first analysis), how long it took; what targets of precision need."""
 
     cell: int
     chunk: Block
     rejected: int
     seconds: float
+    summaries: Summaries = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +88,46 @@ Done = ChunkDone | CellDone
 def perform(workshop: Workshop, task: Task, stop: Callable[[], bool] | None = None) -> Iterator[Done]:
     """Simulate and store the chunks of a task one by one, or evaluate. Torch keeps to one thread, so that sums keep their order."""
     torch.set_num_threads(1)
+    require_engine(workshop.engine)
     cell, trial = workshop.cells[task.cell], workshop.trials[task.cell]
     if task.evaluate:
         start = time.perf_counter()
+        cell = replace(cell, replicates=sum(chunk.size for chunk in task.chunks))
         rows = evaluate_cell(workshop.directory, task.cell, cell, trial, task.chunks)
         keep_trials(workshop.directory, task.cell, cell, trial, task.chunks)
         yield CellDone(task.cell, tuple(rows), time.perf_counter() - start)
         return
     for chunk in task.chunks:
         start = time.perf_counter()
-        record = simulate_chunk(lambda block: simulate(trial, block), chunk, block_size=workshop.block_size or block_size_for(trial.n), stop=stop)
-        workshop.directory.write_chunk(task.cell, cell.sha256, record)
-        yield ChunkDone(task.cell, chunk, n_rejected(record), time.perf_counter() - start)
+        record = _simulated(workshop, task.cell, chunk, stop)
+        workshop.directory.write_chunk(task.cell, cell.key, record)
+        yield ChunkDone(task.cell, chunk, n_rejected(record), time.perf_counter() - start, precision_of(trial, record))
+
+
+def _simulated(workshop: Workshop, index: int, chunk: Block, stop: Callable[[], bool] | None) -> TrialRecord:
+    """The chunk's trials: those that are stored under a shorter chunk as they are, the others simulated."""
+    cell, trial = workshop.cells[index], workshop.trials[index]
+    begun, records = workshop.begun.get((index, chunk.first)), []
+    if begun is not None:
+        with suppress(DamagedChunkError):
+            records.append(workshop.directory.read_chunk(index, cell.key, begun))
+            chunk = Block(begun.first + begun.size, chunk.size - begun.size)
+    records.append(simulate_chunk(lambda block: simulate(trial, block), chunk, block_size=workshop.block_size or block_size_for(trial.n), stop=stop))
+    return concatenate(records)
+
+
+def require_engine(engine: Mapping[str, str]) -> None:
+    """IncompleteRunError on a machine whose numbers would not be those of the run, to the bit."""
+    here = engine_versions()
+    other = [f"{name} {here.get(name)} (the run: {wanted})" for name, wanted in engine.items() if name != "python" and here.get(name) != wanted]
+    if other:
+        hint = "; set ATEN_CPU_CAPABILITY to the lesser of both on every machine" if "instructions" in other[-1] else ""
+        raise IncompleteRunError(f"a worker on {socket.gethostname()} has {', '.join(other)}; its numbers could not be the same to the bit{hint}")
+
+
+def precision_of(trial: Trial, record: TrialRecord) -> Summaries:
+    """Of a chunk, what `simulation.target_mcse` is decided from; nothing where there are no targets."""
+    return summarise(record, tested_by(trial.analyses), frozenset(trial.target_mcse))
 
 
 def n_rejected(record: TrialRecord) -> int:

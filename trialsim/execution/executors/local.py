@@ -1,7 +1,8 @@
 """This process alone, or a pool of processes on this machine.
 
 A pool costs seconds to start (every worker imports torch), so that without a stated number of workers the first chunks are
-done here, and a pool of one worker per core takes over only when what is left would take this process long.
+done here, and a pool of one worker per core takes over only when what is left would take this process long. When a worker is
+killed, its pool is replaced and what was under way is handed out again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import pickle
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +23,7 @@ import torch
 
 from trialsim.errors import IncompleteRunError
 from trialsim.execution.chunks import Stopped
-from trialsim.execution.executors import n_cores
+from trialsim.execution.executors import RETRIES, n_cores
 from trialsim.execution.tasks import Done, Task, TaskQueue, Workshop, perform
 
 WORTH_A_POOL = 20.0
@@ -59,35 +61,49 @@ class LocalExecutor:
             torch.set_num_threads(threads)
 
     def _pool(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
+        # Pickled here, once: multiprocessing's own pickling of tensors would share their memory between the processes.
+        constants, again = pickle.dumps(workshop), deque[Task]()
+        for _ in range(RETRIES + 1):
+            try:
+                yield from self._one_pool(constants, queue, again)
+                return
+            except BrokenProcessPool:
+                continue
+        raise IncompleteRunError(f"worker processes died {RETRIES + 1} times (killed, or out of memory); what was finished is stored")
+
+    def _one_pool(self, constants: bytes, queue: TaskQueue, again: deque[Task]) -> Iterator[Done]:
+        """A pool until the work is done or a worker dies. `again`: tasks that were lost, first in line."""
         start = time.perf_counter()
         context = get_context("spawn")
         stop, ready = context.Event(), context.Semaphore(0)
-        # Pickled here, once: multiprocessing's own pickling of tensors would share their memory between the processes.
-        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=(pickle.dumps(workshop), stop, ready))
+        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker, initargs=(constants, stop, ready))
         try:
             _await_start(pool, ready, self.workers)
             self.startup_seconds += time.perf_counter() - start
-            yield from _work_through(queue, self.workers, lambda task: pool.submit(_perform, task))
-        except BrokenProcessPool:
-            raise IncompleteRunError("a worker process died; what was finished is stored") from None
+            yield from _work_through(queue, self.workers, lambda task: pool.submit(_perform, task), again)
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _work_through(queue: TaskQueue, workers: int, submit: Callable[[Task], Future[list[Done]]]) -> Iterator[Done]:
-    """Keeps one task more than there are workers in flight."""
-    flying: set[Future[list[Done]]] = set()
-    while True:
-        while len(flying) <= workers and (task := queue.next(workers)):
-            flying.add(submit(task))
-        if not flying:
-            return
-        finished, flying = wait(flying, return_when=FIRST_COMPLETED)
-        for future in finished:
-            for done in future.result():
-                queue.observe(done)
-                yield done
+def _work_through(queue: TaskQueue, workers: int, submit: Callable[[Task], Future[list[Done]]], again: deque[Task]) -> Iterator[Done]:
+    """Keeps one task more than there are workers in flight. When the pool breaks, `again` holds the tasks that were."""
+    flying: dict[Future[list[Done]], Task] = {}
+    try:
+        while True:
+            while len(flying) <= workers and (task := again.popleft() if again else queue.next(workers)):
+                flying[submit(task)] = task
+            if not flying:
+                return
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                found = future.result()
+                del flying[future]
+                for done in found:
+                    queue.observe(done)
+                    yield done
+    except BrokenProcessPool:
+        again.extend(flying.values())
+        raise
 
 
 def _await_start(pool: ProcessPoolExecutor, ready: Any, workers: int) -> None:

@@ -1,4 +1,4 @@
-"""Ray: a local cluster that lives as long as the run, or the one this process is already connected to.
+"""Ray: a local cluster that lives as long as the run, the one at an address, or the one this process is connected to.
 
 The compiled cells are put into the object store once and fetched once per worker process. A bounded number of tasks is in
 flight. A lost worker's task is tried again by Ray; what a protocol raises is not.
@@ -12,22 +12,26 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from trialsim.errors import IncompleteRunError, TrialsimError
-from trialsim.execution.tasks import Done, Task, TaskQueue, Workshop, perform
-
-RETRIES_OF_LOST_WORKERS = 3
+from trialsim.errors import IncompleteRunError, TrialsimError, UsageError
+from trialsim.execution.executors import RETRIES, n_cores
+from trialsim.execution.tasks import ChunkDone, Done, Task, TaskQueue, Workshop, perform
 
 
 class RayExecutor:
-    """`workers` tasks of one core each at a time."""
+    """`workers` tasks of one core each at a time; None: as many as the cluster, or this machine, has cores.
+
+    `address`: of a cluster that is there; None: `RAY_ADDRESS`, or a local cluster of its own.
+    """
 
     name = "ray"
 
-    def __init__(self, workers: int):
-        self.workers = workers
+    def __init__(self, workers: int | None, address: str | None = None):
+        self._asked, self._address = workers, address or os.environ.get("RAY_ADDRESS")
+        self.workers = workers or n_cores()
         self.startup_seconds = 0.0
 
     def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
@@ -35,13 +39,17 @@ class RayExecutor:
         start = time.perf_counter()
         ray = _import_ray()
         owns = not ray.is_initialized()
-        if owns:
+        if owns and self._address:
+            _connect(ray, self._address)
+        elif owns:
             _start_cluster(ray, self.workers)
+        if self._asked is None:
+            self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
         flying: list[Any] = []
         try:
             constants = ray.put(workshop)
-            remote = ray.remote(num_cpus=1, max_retries=RETRIES_OF_LOST_WORKERS, retry_exceptions=False)(_perform)
-            ray.get([ray.remote(num_cpus=1)(_warm).remote([constants]) for _ in range(self.workers)])
+            remote = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)(_perform)
+            ray.get([ray.remote(num_cpus=1, max_retries=RETRIES)(_warm).remote([constants]) for _ in range(self.workers)])
             self.startup_seconds += time.perf_counter() - start
             while True:
                 while len(flying) < self.workers and (task := queue.next(self.workers)):
@@ -50,6 +58,7 @@ class RayExecutor:
                     return
                 finished, flying = ray.wait(flying, num_returns=1)
                 for done in ray.get(finished[0]):
+                    _require_in_sight(workshop, done)
                     queue.observe(done)
                     yield done
         except ray.exceptions.RayTaskError as error:
@@ -67,6 +76,15 @@ class RayExecutor:
                     ray.shutdown()
 
 
+def _require_in_sight(workshop: Workshop, done: Done) -> None:
+    """UsageError when a worker on another machine has stored a chunk in a folder of that machine."""
+    if isinstance(done, ChunkDone) and not workshop.directory.has_chunk(done.cell, workshop.cells[done.cell].key, done.chunk):
+        raise UsageError(
+            f"{workshop.directory.path}: what a Ray worker has stored there is not to be seen from here: "
+            "give --out a folder that all machines share, or an object store (s3://…)"
+        )
+
+
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -77,11 +95,28 @@ def _import_ray() -> Any:
 
 
 def _start_cluster(ray: Any, workers: int) -> None:
-    on_terminate = signal.getsignal(signal.SIGTERM)
-    with _quiet():
+    with _own_signals(), _quiet():
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_terminate)  # Ray installs its own handler, which would end the process at once
+
+
+def _connect(ray: Any, address: str) -> None:
+    try:
+        with _own_signals(), _quiet():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise IncompleteRunError(f"--address {address}: no Ray cluster answers ({said})") from None
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray installs a handler of SIGTERM that would end the process at once: ours stays."""
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)
 
 
 def _quiet() -> Any:
