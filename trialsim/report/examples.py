@@ -10,7 +10,7 @@ from typing import Any
 from trialsim.errors import UsageError
 from trialsim.report.sentences.scenarios import ROLES
 from trialsim.report.source import FinishedRun
-from trialsim.report.wording import capital, count, fixed, listed, number
+from trialsim.report.wording import NB, capital, count, fixed, listed, number
 from trialsim.units import DAYS
 
 DECISIONS = {
@@ -96,14 +96,14 @@ def _found(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """z, the bounds it met, the decision."""
     efficacy, futility = finding["efficacy_z"], finding["futility_z"]
     if finding["futility_hazard_ratio"] is not None:
-        limit = f"hazard ratio > {number(finding['futility_hazard_ratio'])}"
+        limit = f"hazard ratio >{NB}{number(finding['futility_hazard_ratio'])}"
     elif futility is None or futility == efficacy:  # equal: the last look, where what is not rejected is over
         limit = "–"
     else:
-        limit = f"< {fixed(futility, 3)}"
+        limit = f"<{NB}{fixed(futility, 3)}"
     return (
         "failed" if finding["z"] is None else fixed(finding["z"], 3),
-        "–" if efficacy is None else f"≥ {fixed(efficacy, 3)}",
+        "–" if efficacy is None else f"≥{NB}{fixed(efficacy, 3)}",
         limit,
         finding["failure"] or DECISIONS[finding["decision"]],
     )
