@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trialsim.evaluation.mcse import empirical_se_mcse, mean_mcse, proportion_mcse
-from trialsim.evaluation.trial_values import MEANS, SHARES, Column, Tested, trial_values
+from trialsim.evaluation.trial_values import MEANS, SHARES, Column, AnalysisLabels, trial_values
 from trialsim.records import TrialRecord
 
 TARGETS = (*SHARES, *MEANS, "empirical_se")
@@ -62,10 +62,10 @@ class Summary:
 Summaries = Mapping[Column, Summary]
 
 
-def summarise(record: TrialRecord, tested: Mapping[str, Tested], measures: frozenset[str]) -> dict[Column, Summary]:
+def summarise(record: TrialRecord, labels: Mapping[str, AnalysisLabels], measures: frozenset[str]) -> dict[Column, Summary]:
     """The columns of a chunk on which these measures rest."""
     wanted = measures | ({"estimate_mean"} if "empirical_se" in measures else frozenset())
-    return {column: Summary.of(values) for column, values in trial_values(record, tested).items() if column.measure in wanted} if measures else {}
+    return {column: Summary.of(values) for column, values in trial_values(record, labels).items() if column.measure in wanted} if measures else {}
 
 
 def merge(before: Summaries, later: Summaries) -> dict[Column, Summary]:

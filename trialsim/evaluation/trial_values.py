@@ -39,7 +39,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class AnalysisLabels:
     """What an entry of `TrialRecord.analyses` is: an analysis, or one arm of an analysis with several. `scale` as in Comparison."""
 
     analysis: str
@@ -49,7 +49,7 @@ class Tested:
     scale: str | None
 
 
-def trial_values(record: TrialRecord, tested: Mapping[str, Tested]) -> dict[Column, np.ndarray]:
+def trial_values(record: TrialRecord, labels: Mapping[str, AnalysisLabels]) -> dict[Column, np.ndarray]:
     """Every column of a chunk of trials, float64 `[replicate]`, in an order that does not depend on the values."""
     found: dict[Column, np.ndarray] = {}
     for name, values in stopping_values(record).items():
@@ -59,15 +59,15 @@ def trial_values(record: TrialRecord, tested: Mapping[str, Tested]) -> dict[Colu
         found[Column(None, None, arm, "allocated", "patients")] = count.numpy().astype(np.float64)
     found[Column(None, None, None, "target_not_reached", "probability")] = _indicator(record.target_not_reached.numpy())
     families: dict[str, list[np.ndarray]] = {}
-    for name, entry in tested.items():
+    for name, entry in labels.items():
         analysis = record.analyses[name]
-        rejected = rejections(analysis, entry.sides).any(axis=1)
+        rejected = np.logical_or.reduce(rejections(analysis, entry.sides), axis=1)
         families.setdefault(entry.analysis, []).append(rejected)
-        shares = {"power": rejected}
+        shares: dict[str, np.ndarray] = {"power": rejected}
         if analysis.ignoring_futility is not None:
             shares["power_ignoring_futility"] = analysis.ignoring_futility.numpy()
         if entry.sides == 2:
-            shares["reject_wrong_direction"] = analysis.reject_wrong_direction.numpy().any(axis=1)
+            shares["reject_wrong_direction"] = np.logical_or.reduce(analysis.reject_wrong_direction.numpy(), axis=1)
         shares["convergence_failure"] = _failed(analysis)
         for measure, hits in shares.items():
             found[Column(entry.analysis, entry.endpoint, entry.arm, measure, "probability")] = _indicator(hits)
@@ -75,11 +75,11 @@ def trial_values(record: TrialRecord, tested: Mapping[str, Tested]) -> dict[Colu
             estimate, std_error = _final(analysis)
             for measure, values in (("estimate_mean", estimate), ("model_se_mean", std_error)):
                 found[Column(entry.analysis, entry.endpoint, entry.arm, measure, entry.scale or "inference")] = values
-    for name, members in families.items():
+    for family, members in families.items():
         if len(members) > 1:
-            endpoint = next(entry.endpoint for entry in tested.values() if entry.analysis == name)
-            found[Column(name, endpoint, None, "power", "probability")] = _indicator(np.logical_or.reduce(members))
-            found[Column(name, endpoint, None, "power_all", "probability")] = _indicator(np.logical_and.reduce(members))
+            shared = next(entry.endpoint for entry in labels.values() if entry.analysis == family)
+            found[Column(family, shared, None, "power", "probability")] = _indicator(np.logical_or.reduce(members))
+            found[Column(family, shared, None, "power_all", "probability")] = _indicator(np.logical_and.reduce(members))
     return found
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trialsim.conduct.comparison import PlannedAnalysis
 from trialsim.evaluation.results import Comparison
+from trialsim.evaluation.trial_values import AnalysisLabels
 from trialsim.evaluation.truth import TrueValue, in_null_hypothesis
 from trialsim.simulate import Trial
+from trialsim.spec import Cell
+from trialsim.spec.planning import planned_analyses, planned_looks
 
 
 def comparisons_of(trial: Trial, truths: Mapping[str, TrueValue | None]) -> dict[str, Comparison]:
@@ -28,3 +32,13 @@ def comparisons_of(trial: Trial, truths: Mapping[str, TrueValue | None]) -> dict
             truth=true,
         )
     return found
+
+
+def analysis_labels(analyses: Mapping[str, PlannedAnalysis]) -> dict[str, AnalysisLabels]:
+    """What precision and paired differences are told: everything that does not need the true values."""
+    return {name: AnalysisLabels(name, plan.endpoint, None, plan.method.sides, plan.method.std_error_scale) for name, plan in analyses.items()}
+
+
+def labels_in_cell(cell: Cell) -> dict[str, AnalysisLabels]:
+    """The same of a cell that is not compiled."""
+    return analysis_labels(planned_analyses(cell.protocol, planned_looks(cell.protocol), ignore_futility=cell.role == "null_hypothesis"))

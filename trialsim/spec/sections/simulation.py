@@ -49,7 +49,7 @@ class Simulation(Part):
         description=(
             "Measure -> Monte Carlo standard error at which to stop: a number, or a time for durations. A cell is simulated in chunks of 4,096 replicates "
             "until every result of these measures (of the whole trial; every analysis, endpoint and arm) is at least that precise: at least one chunk, "
-            "at most `replicates`. A cell that has no result of a measure is not held to it."
+            "at most `replicates`. A cell that has no result of a measure is not held to it (of none of them: it goes to the most)."
         ),
         examples=[{"power": 0.005, "duration": "3 days"}],
     )
