@@ -8,7 +8,7 @@ simulate(trial, block) -> TrialRecord  observe → conduct, with its analyses
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Trial:
     analyses: dict[str, PlannedAnalysis]
     primary_endpoint: str | None
     keep: Keep
+    target_mcse: Mapping[str, float] = field(default_factory=dict)
 
 
 def compile_trial(cell: Cell, directory: Path) -> Trial:
@@ -109,6 +110,7 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
         analyses=analyses,
         primary_endpoint=next((name for name in monitored if not endpoints[name].visits), None),
         keep=protocol.simulation.keep,
+        target_mcse=protocol.simulation.precision(),
     )
 
 

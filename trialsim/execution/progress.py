@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -29,6 +30,9 @@ class Progress(Protocol):
     def stored(self, cell: int, n: int, rejected: int, *, fresh: bool = True) -> None:
         """So many replicates of a cell are stored; not `fresh`: they were found there."""
 
+    def settled(self, cell: int, n: int) -> None:
+        """A cell is precise enough with so many replicates."""
+
     def say(self, text: str) -> None:
         """Something the user should know."""
 
@@ -49,6 +53,10 @@ class Tally:
         self.rejected[cell] += rejected
         if fresh:
             self._fresh += n
+
+    def settled(self, cell: int, n: int) -> None:
+        self.cells = tuple(replace(item, replicates=n) if index == cell else item for index, item in enumerate(self.cells))
+        self.n[cell] = min(self.n[cell], n)
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ from trialsim.evaluation.decisions import rejections
 from trialsim.evaluation.precision import Summaries, summarise
 from trialsim.evaluation.results import ResultRow
 from trialsim.execution.chunks import block_size_for, concatenate, simulate_chunk
-from trialsim.execution.comparisons import tested_by
+from trialsim.execution.comparisons import analysis_labels
 from trialsim.execution.evaluate import evaluate_cell
 from trialsim.execution.keep import keep_trials
 from trialsim.execution.manifest import PlannedCell, engine_versions
@@ -127,7 +127,7 @@ def require_engine(engine: Mapping[str, str]) -> None:
 
 def precision_of(trial: Trial, record: TrialRecord) -> Summaries:
     """Of a chunk, what `simulation.target_mcse` is decided from; nothing where there are no targets."""
-    return summarise(record, tested_by(trial.analyses), frozenset(trial.target_mcse))
+    return summarise(record, analysis_labels(trial.analyses), frozenset(trial.target_mcse))
 
 
 def n_rejected(record: TrialRecord) -> int:
