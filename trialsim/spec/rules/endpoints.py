@@ -10,6 +10,7 @@ from trialsim.spec.nodes import Found
 from trialsim.spec.protocol import Protocol
 from trialsim.twins.events import EventProcess
 from trialsim.twins.process import OutcomeProcess
+from trialsim.twins.values import NormalValue
 
 EVENT_PROCESSES: tuple[type[OutcomeProcess], ...] = get_args(EventProcess)
 
@@ -34,6 +35,11 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
                 yield Found((*path, *place), f'"{outcome}" is a value, not an event; a time_to_event endpoint needs an event time')
             if endpoint.type == "continuous" and is_event:
                 yield Found((*path, *place), f'"{outcome}" is an event time; a continuous endpoint needs a value')
+            if endpoint.change_from is not None and isinstance(process, NormalValue) and process.baseline is None:
+                yield Found(
+                    (*path, "change_from"),
+                    f'the change of "{outcome}" is always 0: it is a single value; name the covariate that is its baseline in truth.outcomes.{outcome}.baseline',
+                )
         for index, visit in enumerate(endpoint.at):
             if visit not in names.visits:
                 yield Found((*path, "at", index), is_not(visit, "a visit", names.visits, "visits"))
