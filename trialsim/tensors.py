@@ -38,8 +38,8 @@ def kth_smallest(values: Float[Tensor, "replicate patient"], k: int) -> Float[Te
     return torch.kthvalue(values, k, dim=-1).values
 
 
-def at_most(values: Float[Tensor, "replicate patient"], limit: Float[Tensor, "replicate_or_1 patient_or_1"]) -> Bool[Tensor, "replicate patient"]:
-    """`values <= limit`."""
+def at_most(values: Float[Tensor, "..."], limit: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
+    """`values <= limit`; shapes broadcast."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.less_equal(values.numpy(), limit.numpy()))
     return values <= limit
@@ -105,7 +105,7 @@ def sort_longest_first(
     happened = code < (2 << width)
     near = np.bitwise_xor(bits[:, :-1], bits[:, 1:]).view(np.uint64) < (4 << width)
     rows_with_ties = (near & happened[:, 1:] & happened[:, :-1]).any(-1) if near.any() else np.zeros(len(key), dtype=bool)
-    carried = None if stratum is None else torch.from_numpy((code >> 1) & ((1 << width) - 1))
+    carried = None if stratum is None else torch.from_numpy(((code >> 1) & ((1 << width) - 1)).view(np.int8))
     return torch.from_numpy(happened), torch.from_numpy((code & 1).view(np.int8)), carried, torch.from_numpy(rows_with_ties)
 
 

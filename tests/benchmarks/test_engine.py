@@ -43,7 +43,7 @@ def block_by_block(protocol: str) -> Callable[[], Any]:
     return next_block
 
 
-@pytest.mark.parametrize("protocol", ["fixed_survival", "group_sequential", "continuous"])
+@pytest.mark.parametrize("protocol", ["fixed_survival", "group_sequential", "fitted_cohort", "continuous"])
 def test_whole_trials(benchmark: Any, protocol: str) -> None:
     benchmark.extra_info["replicates"] = REPLICATES
     benchmark.pedantic(block_by_block(protocol), rounds=100, warmup_rounds=5)

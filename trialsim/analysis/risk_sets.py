@@ -79,7 +79,7 @@ class RiskSets:
         total = running.gather(-1, self.last) - (running - value).gather(-1, self.first)
         return torch.where(self.last > self.first, total / (self.last - self.first + 1), value)
 
-    def rows(self, which: Int[Tensor, "row"]) -> RiskSets:
+    def rows(self, which: Int[Tensor, "row"] | Bool[Tensor, "replicate"]) -> RiskSets:
         """The layout of some replicates."""
         fields = (self.order, self.event, self.first, self.last, self.share, self.start, self.end)
         order, event, *others = (None if field is None else field[which] for field in fields)
