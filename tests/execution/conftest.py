@@ -49,7 +49,7 @@ def run_small(small_protocol: Path, small_chunks: int, tmp_path: Path) -> Callab
             study,
             only={},
             replicates=replicates,
-            out=tmp_path / name,
+            out=name if "://" in str(name) else tmp_path / name,
             settings=Settings(**{"workers": 1, **settings}),
             progress=progress or Quiet(),
         )

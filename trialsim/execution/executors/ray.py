@@ -21,6 +21,10 @@ from trialsim.execution.executors import RETRIES, n_cores
 from trialsim.execution.tasks import ChunkDone, Done, Task, TaskQueue, Workshop, perform
 
 
+LOOK_EVERY = 1.0
+"""Seconds between looks at whether the cluster lives."""
+
+
 class RayExecutor:
     """`workers` tasks of one core each at a time; None: as many as the cluster, or this machine, has cores.
 
@@ -56,8 +60,10 @@ class RayExecutor:
                     flying.append(remote.remote([constants], task))
                 if not flying:
                     return
-                finished, flying = ray.wait(flying, num_returns=1)
-                for done in ray.get(finished[0]):
+                finished, flying = ray.wait(flying, num_returns=1, timeout=LOOK_EVERY)
+                if not finished:
+                    _require_node(ray)
+                for done in ray.get(finished[0]) if finished else ():
                     _require_in_sight(workshop, done)
                     queue.observe(done)
                     yield done
@@ -69,11 +75,25 @@ class RayExecutor:
         except ray.exceptions.RayError as error:
             raise IncompleteRunError(f"Ray lost a worker: {str(error).splitlines()[0]}; what was finished is stored") from None
         finally:
-            for reference in flying:
-                ray.cancel(reference, force=True)
+            if not _dead(ray):
+                for reference in flying:
+                    ray.cancel(reference, force=True)
             if owns:
                 with _quiet():
                     ray.shutdown()
+
+
+def _dead(ray: Any) -> list[str]:
+    """The processes of the cluster started here that have died."""
+    node = ray._private.worker._global_node
+    return [] if node is None else [str(kind) for kind, _ in node.dead_processes()]
+
+
+def _require_node(ray: Any) -> None:
+    """IncompleteRunError where the cluster started here has lost a process it cannot do without: Ray would wait, and then end this process."""
+    dead = _dead(ray)
+    if dead:
+        raise IncompleteRunError(f"Ray's own process died ({', '.join(dead)}); what was finished is stored")
 
 
 def _require_in_sight(workshop: Workshop, done: Done) -> None:
