@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trialsim.evaluation.precision import Summary, mcse_so_far, merge, shortfall, summarise
-from trialsim.evaluation.trial_values import Column, AnalysisLabels
+from trialsim.evaluation.trial_values import AnalysisLabels, Column
 from trialsim.rng import Block
 
 POWER = Column("primary", "os", None, "power", "probability")

@@ -13,6 +13,8 @@ from trialsim.report.notes import notes
 from trialsim.report.source import FinishedRun, read_run
 from trialsim.report.tables import Results
 from trialsim.report.wording import NB
+from trialsim.spec import load
+from trialsim.spec.resolution import to_yaml
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +70,13 @@ def test_the_scope_says_where_the_run_is_less_than_the_protocol(run: FinishedRun
     one = [cell for cell in run.manifest["cells"] if cell["scenario"] == "expected"]
     text = scope(replace(run, manifest={**run.manifest, "cells": one})).replace(NB, " ")
     assert text == "40 simulated trials: 40 trials in the one cell. The protocol has two cells; this run is of one of them."
+
+
+def test_the_scope_says_where_precision_decided(run: FinishedRun, tmp_path: Path) -> None:
+    protocol = tmp_path / "precise.yaml"
+    protocol.write_text(to_yaml(run.study.resolved() | {"simulation": {**run.study.resolved()["simulation"], "target_mcse": {"power": 0.05}}}))
+    first, second = ({**cell, "replicates": n} for cell, n in zip(run.manifest["cells"], (40, 60), strict=True))
+    made = replace(run, study=load(protocol), manifest={**run.manifest, "cells": [{**first, "ceiling": 900}, second]})
+    assert scope(made).replace(NB, " ") == (
+        "100 simulated trials of two cells, each simulated until precise enough: 40 to 60 of at most 60 or 900. One cell took as many as there may be."
+    )

@@ -27,7 +27,7 @@ import numpy as np
 
 from trialsim.evaluation.exact_sums import Moments
 from trialsim.evaluation.mcse import mean_mcse, proportion_mcse
-from trialsim.evaluation.trial_values import MEANS, SHARES, Column, AnalysisLabels, trial_values
+from trialsim.evaluation.trial_values import MEANS, SHARES, AnalysisLabels, Column, trial_values
 from trialsim.records import TrialRecord
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trialsim.evaluation.mcse import empirical_se_mcse, mean_mcse, proportion_mcse
-from trialsim.evaluation.trial_values import MEANS, SHARES, Column, AnalysisLabels, trial_values
+from trialsim.evaluation.trial_values import MEANS, SHARES, AnalysisLabels, Column, trial_values
 from trialsim.records import TrialRecord
 
 TARGETS = (*SHARES, *MEANS, "empirical_se")

@@ -26,7 +26,7 @@ from trialsim.evaluation.results import CellLabels
 from trialsim.evaluation.trial_values import Column
 from trialsim.execution import chunks
 from trialsim.execution.chunks import block_size_for, concatenate
-from trialsim.execution.comparisons import comparisons_of, analysis_labels
+from trialsim.execution.comparisons import analysis_labels, comparisons_of
 from trialsim.execution.store import RunDirectory
 from trialsim.records import AnalysisRecord, TrialRecord
 from trialsim.rng import Block

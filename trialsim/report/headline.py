@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trialsim.report.numbers import Figure, figure
 from trialsim.report.sentences.scenarios import ROLES
 from trialsim.report.source import FinishedRun
 from trialsim.report.tables import Results, comparison_name
-from trialsim.report.wording import count, counted, listed
+from trialsim.report.wording import capital, count, counted, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,22 @@ def _of(design: str, scenario: str) -> str:
     return scenario if design == "default" else f"{design}, {scenario}"
 
 
+def _until_precise(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Where precision decided how many trials there are of each cell."""
+    made = sorted({cell["replicates"] for cell in cells})
+    most = sorted({cell.get("ceiling", cell["replicates"]) for cell in cells})
+    span = f"{made[0]:,}" if len(made) == 1 else f"{made[0]:,} to {made[-1]:,}"
+    text = f"{count(sum(cell['replicates'] for cell in cells), 'simulated trial')} of {counted(len(cells), 'cell')}, each simulated until precise enough: "
+    text += f"{span} of at most {listed((f'{n:,}' for n in most), 'or')}."
+    full = sum("ceiling" not in cell for cell in cells)
+    return text + (f" {capital(counted(full, 'cell'))} took as many as there may be." if full else "")
+
+
 def scope(run: FinishedRun) -> str:
     """How many trials of how many cells, and where that is not what the protocol asks for."""
     cells = run.manifest["cells"]
+    if any(cell.protocol.simulation.target_mcse for cell in run.study.cells()):
+        return _until_precise(cells)
     roles: dict[int, list[str]] = {}
     for cell in cells:
         named = roles.setdefault(cell["replicates"], [])
