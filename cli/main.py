@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 from trialsim_cli.analyse import analyse
+from trialsim_cli.compare import compare
 from trialsim_cli.design import design
 from trialsim_cli.explain import explain
+from trialsim_cli.plan import plan
 from trialsim_cli.replay import replay
 from trialsim_cli.report import report
 from trialsim_cli.resolve import resolve
@@ -35,11 +37,13 @@ app.command()(explain)
 app.command()(resolve)
 app.command()(schema)
 app.command()(design)
+app.command()(plan)
 app.command()(run)
 app.command()(resume)
 app.command()(status)
 app.command()(replay)
 app.command()(report)
+app.command()(compare)
 app.command()(analyse)
 
 
