@@ -106,9 +106,7 @@ def test_every_trial_goes_as_the_rules_say(log_hr: float, rule: str, possible: f
             if out_of_reach:
                 # A last look without a new event repeats the last test: both together spend alpha at the latter's bound.
                 information = [d / TARGETS[-1] for d in (*(d for d in TARGETS[:k] if d < event.sum()), event.sum())]
-                bound = (
-                    bounds(efficacy=SPENDING, futility=None, alpha=0.025, sides=1, information=information).efficacy_z[-1] if k < 2 else planned.efficacy_z[2]
-                )
+                bound = bounds(efficacy=SPENDING, futility=None, alpha=0.025, sides=1, information=information).efficacy_z[-1]
             if outcome is None:
                 spent_looks.append(cut)
                 assert record.cut_time[i, k].item() == cut

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import torch
 from jaxtyping import Bool, Int
@@ -29,7 +30,7 @@ class Decisions:
         self.z, self.efficacy_z, self.futility_z = empty(), empty(), empty()
         self.estimate, self.std_error, self.df = empty(), empty(), empty()
         self.n, self.n_events = torch.zeros((n, n_looks), dtype=torch.int64), torch.zeros((n, n_looks), dtype=torch.int64)
-        self.information = torch.zeros((n, max(len(plan.looks), 1)), dtype=torch.int64)
+        self.information = torch.zeros((n, max(len(plan.looks), 1)), dtype=torch.float64)
         self.failure = torch.zeros((n, n_looks), dtype=torch.int8)
         self.reject, self.wrong, self.futile = no(), no(), no()
         self.closed = torch.zeros(n, dtype=torch.bool)
@@ -37,36 +38,59 @@ class Decisions:
         self.ever = torch.zeros(n, dtype=torch.bool)
         self.has: set[str] = set()
 
+    def due(self, look: int, rows: Int[Tensor, "row"], final: Bool[Tensor, "row"]) -> Bool[Tensor, "row"]:
+        """Which of these trials make the analysis at this look: its own looks, or the last cut of a trial that ends before them.
+
+        Closed analyses are not made again, unless futility has hidden whether efficacy would still be shown.
+        """
+        looks = self.plan.looks
+        if look in looks:
+            return ~self.closed[rows] | self.only_futile[rows] if self.plan.ignore_futility else ~self.closed[rows]
+        if look > looks[-1]:
+            return torch.zeros_like(final)
+        return final & ~self.closed[rows]
+
     def decide(
-        self, look: int, rows: Int[Tensor, "row"], live: Bool[Tensor, "row"], final: Bool[Tensor, "row"], data: EventData | ValueData
-    ) -> Bool[Tensor, "row"]:
-        """Analyse and compare with the bounds; true where this analysis is closed. Rows that are not live only count for `ever`."""
-        found = self.plan.method.estimate(data, favours=self.plan.favours)
-        own = self.plan.looks.index(look)
+        self,
+        look: int,
+        rows: Int[Tensor, "row"],
+        *,
+        live: Bool[Tensor, "row"],
+        final: Bool[Tensor, "row"],
+        reached: Bool[Tensor, "row"],
+        data: EventData | ValueData,
+    ) -> None:
+        """Analyse and compare with the bounds.
+
+        `final`: the trial ends here; `reached`: the look's target was reached. Rows that are not live only count for what
+        would have happened without futility.
+        """
+        plan, monitoring = self.plan, self.plan.monitoring
+        found = plan.method.estimate(data, favours=plan.favours)
+        own = bisect_left(plan.looks, look)
+        last = final | (own == len(plan.looks) - 1)
         z = normal_statistic(found)
-        information = found.n if found.n_events is None else found.n_events
-        self.information[rows, own] = information
-        efficacy, futility = self.plan.monitoring.at(own, self.information[rows, : own + 1], final)
+        self.information[rows, own] = monitoring.information(own, found.n if found.n_events is None else found.n_events, reached & (look in plan.looks))
+        efficacy, futility = monitoring.at(own, self.information[rows, : own + 1], last)
         reject = z >= efficacy
-        wrong = (z <= -efficacy) if self.plan.monitoring.sides == 2 else torch.zeros_like(reject)
-        # A look that ends the trial has no futility rule left to obey: what is not rejected is over.
-        futile = (z < futility) & ~final & ~reject & ~wrong
-        rule = self.plan.monitoring.futility
+        wrong = (z <= -efficacy) if monitoring.sides == 2 else torch.zeros_like(reject)
+        # The last look has no futility rule left to obey: what is not rejected is over.
+        futile = (z < futility) & ~last & ~reject & ~wrong
+        rule = monitoring.futility
         limit = rule.hazard_ratio_above[own] if isinstance(rule, HazardRatioAbove) and own < len(rule.hazard_ratio_above) else None
         if limit is not None:
             # The Cox estimate lies above the limit exactly when the score there is positive.
             assert isinstance(data, EventData)
-            futile = (score_at_log_hr(data, math.log(limit)) > 0) & ~final & ~reject & ~wrong
+            futile = (score_at_log_hr(data, math.log(limit)) > 0) & ~last & ~reject & ~wrong
         self.ever[rows] |= reject
         still_open = live & ~self.closed[rows]
-        self._write(look, rows, found, z, efficacy, futility, live)
+        self._write(look, rows, found, z, efficacy, futility, still_open)
         self.reject[rows, look] = reject & still_open
         self.wrong[rows, look] = wrong & still_open
         self.futile[rows, look] = futile & still_open
         self.only_futile[rows] |= futile & still_open
-        self.closed[rows] |= reject | wrong | futile
-        self.only_futile[rows] &= ~self.ever[rows]
-        return self.closed[rows]
+        self.closed[rows] |= reject | wrong | futile | last
+        self.only_futile[rows] &= ~self.ever[rows] & ~last
 
     def decide_at_end(self, stop: Int[Tensor, "replicate"], data: EventData | ValueData) -> None:
         """The one decision of an analysis without looks, entered at the look where each trial stopped."""

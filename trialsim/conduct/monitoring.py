@@ -46,20 +46,28 @@ class MonitoringPlan:
         return self._bounds(self.targets)
 
     def at(
-        self, look: int, history: Int[Tensor, "replicate look"], final: Bool[Tensor, "replicate"]
+        self, look: int, history: Float[Tensor, "replicate look"], final: Bool[Tensor, "replicate"]
     ) -> tuple[Float[Tensor, "replicate"], Float[Tensor, "replicate"]]:
-        """Efficacy and futility bound (NaN: none) at a look (from 0), given the information observed at the looks up to
-        and including it, and whether it is the trial's last."""
+        """Efficacy and futility bound (NaN: none) at a look of the analysis (from 0).
+
+        `history` is the information at its looks up to and including this one: the target where it was reached, what was
+        observed where not. `final`: the analysis has no look after this one.
+        """
         efficacy = torch.full(final.shape, torch.nan, dtype=torch.float64)
         futility = torch.full(final.shape, torch.nan, dtype=torch.float64)
-        as_planned = torch.zeros_like(final) if self.by_calendar else (final == (look == len(self.targets) - 1))
+        planned = torch.tensor(self.targets[: look + 1], dtype=torch.float64)
+        as_planned = torch.zeros_like(final) if self.by_calendar else (history == planned).all(-1) & (final == (look == len(self.targets) - 1))
         if as_planned.any():
             efficacy[as_planned] = float(self.at_plan.efficacy_z[look])
             futility[as_planned] = float(self.at_plan.futility_z[look])
         for row in (~as_planned).nonzero()[:, 0].tolist():
-            information = tuple(float(value) for value in history[row]) if self.by_calendar else (*self.targets[:look], float(history[row, -1]))
-            efficacy[row], futility[row] = self._at_last_of(_increasing(information), final=bool(final[row]))
+            efficacy[row], futility[row] = self._at_last_of(_increasing(history[row].tolist()), final=bool(final[row]))
         return efficacy, futility
+
+    def information(self, look: int, observed: Int[Tensor, "replicate"], reached: Bool[Tensor, "replicate"]) -> Float[Tensor, "replicate"]:
+        """What a look of the analysis counts as: its target where that was reached, else what was observed."""
+        observed = observed.to(torch.float64)
+        return observed if self.by_calendar else torch.where(reached, self.targets[look], observed)
 
     def at_end_only(self) -> float:
         """The efficacy bound of an analysis made once, at its full alpha."""
@@ -95,7 +103,10 @@ class MonitoringPlan:
 
 
 def _increasing(information: Sequence[float]) -> tuple[float, ...]:
-    """The history without looks that brought no new information: they could not spend."""
+    """The history without looks that brought no new information: they could not spend.
+
+    A last look without a new event repeats the last test; both together spend what the latter's bound spends.
+    """
     kept: list[float] = []
     for value in information:
         if kept and value <= kept[-1]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trialsim.conduct.comparison import Comparison, Observables, PlannedAnalysis
@@ -39,8 +39,7 @@ def conduct(
     conditions = Conditions(entry_time=enrolment.entry_time, events=observables.events, visits=visit_completion(observables.values), n_replicates=block.size)
     cuts, reached_target = _all_cuts(looks, conditions, primary_endpoint)
     n_looks = len(looks)
-    # The look at which a trial must end: the first whose target is out of reach, or the last.
-    must_stop = torch.where(reached_target.all(-1), n_looks - 1, (~reached_target).to(torch.int8).argmax(-1))
+    must_stop = _last_look(cuts, reached_target)
     comparisons = {name: Comparison(plan, observables, name, len(arms)) for name, plan in analyses.items()}
     tables = {name: Decisions(block.size, n_looks, plan) for name, plan in analyses.items()}
     monitored = [name for name, plan in analyses.items() if plan.looks]
@@ -54,11 +53,12 @@ def conduct(
         final = must_stop[rows] == look
         decided = torch.full((len(rows),), bool(monitored))
         for name in monitored:
-            if look in analyses[name].looks:
-                data = comparisons[name].data(cuts[rows, look], rows)
-                decided &= tables[name].decide(look, rows, live, final, data)
-            else:
-                decided &= tables[name].closed[rows]
+            due = tables[name].due(look, rows, final)
+            if due.any():
+                at = rows[due]
+                data = comparisons[name].data(cuts[at, look], at)
+                tables[name].decide(look, at, live=live[due], final=final[due], reached=reached_target[at, look], data=data)
+            decided &= tables[name].closed[rows]
         ends = decided | final
         stop[rows[ends & live]] = look
         live = live & ~ends
@@ -71,6 +71,17 @@ def conduct(
         if not plan.looks:
             tables[name].decide_at_end(stop, comparisons[name].data(at_end, every))
     return _record(block, observables, arms, tuple(looks), cuts, reached_target, stop, at_end, {name: table.record() for name, table in tables.items()})
+
+
+def _last_look(cuts: Float[Tensor, "replicate look"], reached: Bool[Tensor, "replicate look"]) -> Int[Tensor, "replicate"]:
+    """The look (from 0) at which each trial must end.
+
+    The first whose target is out of reach and after which nothing more comes in: the next look would be the same cut. Looks
+    left over collapse into it. A look that its own `not_after` cuts short while later ones wait longer ends nothing.
+    """
+    n_looks = cuts.shape[-1]
+    over = ~reached[:, :-1] & (cuts[:, 1:] <= cuts[:, :-1])
+    return torch.where(over.any(-1), over.to(torch.int8).argmax(-1), n_looks - 1) if n_looks > 1 else torch.zeros(len(cuts), dtype=torch.int64)
 
 
 def _wanted(tables: Mapping[str, Decisions], rows: Int[Tensor, "row"]) -> Bool[Tensor, "row"]:

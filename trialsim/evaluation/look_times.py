@@ -50,7 +50,8 @@ class ExpectedTrial:
 
     def completers_by_arm(self, visit: str, calendar: float) -> Array:
         """Patients expected to have reached a visit under follow-up by a calendar time, `[arm]`."""
-        return np.asarray(self.enrolled(calendar - self.visits[visit]) * self.share * self.retention[visit])
+        there = int(np.searchsorted(self.entry_time + self.visits[visit], calendar, side="right"))
+        return np.asarray(there * self.share * self.retention[visit])
 
     def look_time(self, look: Look, endpoint: str | None) -> tuple[float, bool]:
         """The expected calendar time of a look (days), and whether its target is expected to be reached."""
@@ -59,14 +60,16 @@ class ExpectedTrial:
         return (time, True) if time <= latest else (latest, False)
 
     def look_times(self, looks: Sequence[Look], endpoint: str | None) -> list[float]:
-        """The expected times of looks in calendar order. They end with the first whose target is out of reach: it becomes the last look."""
-        times: list[float] = []
-        for look in looks:
-            time, reached = self.look_time(look, endpoint)
-            times.append(max(time, times[-1]) if times else time)
-            if not reached:
-                break
-        return times
+        """The expected times of looks in calendar order.
+
+        They end with the first whose target is out of reach and after which nothing more comes in, as trials do.
+        """
+        pairs = [self.look_time(look, endpoint) for look in looks]
+        times = np.maximum.accumulate([time for time, _ in pairs]).tolist()
+        for index, (_, reached) in enumerate(pairs[:-1]):
+            if not reached and times[index + 1] <= times[index]:
+                return list(times[: index + 1])
+        return list(times)
 
     def _latest(self, endpoint: str | None) -> float:
         """When nobody is left to be followed; infinity where no events are counted."""

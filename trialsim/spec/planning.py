@@ -137,7 +137,11 @@ def information_target(trigger: Trigger, *, endpoint: str, is_event: bool) -> fl
         return None if is_event else float(trigger.enrolled)
     if isinstance(trigger, CompletersTrigger):
         return None if is_event else float(trigger.completers)
-    if isinstance(trigger, AllTrigger | AnyTrigger):
-        parts = trigger.all if isinstance(trigger, AllTrigger) else trigger.any
-        return next((found for part in parts if (found := information_target(part, endpoint=endpoint, is_event=is_event)) is not None), None)
+    if isinstance(trigger, AllTrigger):
+        known = [found for part in trigger.all if (found := information_target(part, endpoint=endpoint, is_event=is_event)) is not None]
+        return max(known, default=None)
+    if isinstance(trigger, AnyTrigger):
+        # Any other condition may come first, at information nobody planned.
+        parts = [information_target(part, endpoint=endpoint, is_event=is_event) for part in trigger.any]
+        return None if None in parts else min(part for part in parts if part is not None)
     return None

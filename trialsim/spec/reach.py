@@ -85,7 +85,7 @@ class Reach:
                     return
                 self._events_per_patient[key] = events_per_patient(twins, outcomes, share, cohort)
             expected = population.planned_enrollment * self._events_per_patient[key]
-            if target > expected:
+            if target > expected * (1 + 1e-6):  # the expectation is an integral, right to about 1e-8
                 yield Found(path, f"{target:g} events of {name} cannot be expected; about {expected:.0f} are, by the end of follow-up"), expected
 
     def _cohort(self, population: Population, model: DeclaredCohort, seed: int) -> Cohort | list[Found]:
