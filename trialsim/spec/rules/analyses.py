@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trialsim.analysis import Analysis, GraphProcedure, Treatment
+from trialsim.design import FutilityRule, HazardRatioAbove
 from trialsim.spec.looks import endpoint_name
 from trialsim.spec.names import TWIN_PROGNOSIS, Names, is_not
 from trialsim.spec.nodes import Found, Path
@@ -32,8 +33,7 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
         yield from _covariates(analysis, path, names)
         yield from _method(protocol, analysis, path)
         yield from _named_arms(protocol, analysis, path, names)
-        if analysis.sides == 2 and analysis.futility is not None:
-            yield Found((*path, "futility"), "futility with sides: 2 is not defined; write sides: 1 and half the alpha", on_key=True)
+        yield from (Found((*path, "futility"), message, on_key=True) for message in futility_problems(protocol, analysis, analysis.futility))
     for family, spanning in protocol.multiplicity.items():
         for index, member in enumerate(spanning.members):
             yield from _member(protocol, member, ("multiplicity", family, "members", index), names)
@@ -42,6 +42,19 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
                 if member not in spanning.members:
                     place = ("multiplicity", family, "procedure", "graph", "weights", member)
                     yield Found(place, is_not(member, "a member of the family", spanning.members, "members"), on_key=True)
+
+
+def futility_problems(protocol: Protocol, analysis: Analysis, futility: FutilityRule | None) -> Iterator[str]:
+    """Why this analysis cannot have this futility rule."""
+    if futility is None:
+        return
+    if analysis.sides == 2:
+        yield "futility with sides: 2 is not defined; write sides: 1 and half the alpha"
+    estimand = protocol.estimands.get(analysis.estimand or "")
+    variable = analysis.endpoint if estimand is None else estimand.variable
+    endpoint = protocol.endpoints.get(variable if isinstance(variable, str) else getattr(variable, "endpoint", ""))
+    if isinstance(futility, HazardRatioAbove) and endpoint is not None and (not endpoint.is_event or endpoint.direction == "higher_is_better"):
+        yield "hazard_ratio_above stops for harm where fewer or later events are better; this endpoint is not of that kind, so give the rule as z"
 
 
 def _covariates(analysis: Analysis, path: Path, names: Names) -> Iterator[Found]:

@@ -35,7 +35,8 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
                 yield Found((*path, *place), f'"{outcome}" is a value, not an event; a time_to_event endpoint needs an event time')
             if endpoint.type == "continuous" and is_event:
                 yield Found((*path, *place), f'"{outcome}" is an event time; a continuous endpoint needs a value')
-            if endpoint.change_from is not None and isinstance(process, NormalValue) and process.baseline is None:
+            changes = endpoint.change_from in names.visits and endpoint.change_from not in endpoint.at
+            if changes and isinstance(process, NormalValue) and process.baseline is None:
                 yield Found(
                     (*path, "change_from"),
                     f'the change of "{outcome}" is always 0: it is a single value; name the covariate that is its baseline in truth.outcomes.{outcome}.baseline',

@@ -10,6 +10,7 @@ from trialsim.spec.looks import endpoint_name, monitored_analysis, targets
 from trialsim.spec.names import Names, is_not
 from trialsim.spec.nodes import Found, Path
 from trialsim.spec.protocol import Protocol
+from trialsim.spec.rules.analyses import futility_problems
 from trialsim.units import Quantity
 
 TIMING = ("interims", "timing")
@@ -32,8 +33,7 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
         for key in ("looks", "efficacy", "futility"):
             if getattr(analysis, key) is not None:
                 yield Found(("analyses", str(chosen), key), f'"{chosen}" is the analysis of interims, which says this', on_key=True)
-        if analysis.sides == 2 and interims.futility is not None:
-            yield Found(("interims", "futility"), "futility with sides: 2 is not defined; write sides: 1 and half the alpha", on_key=True)
+        yield from (Found(("interims", "futility"), message, on_key=True) for message in futility_problems(protocol, analysis, interims.futility))
     problems = [*_form(interims.timing), *_references(protocol, interims, names, chosen)]
     yield from problems
     if not problems:
