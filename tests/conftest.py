@@ -167,7 +167,7 @@ def ray_cluster() -> Iterator[None]:
         warnings.simplefilter("ignore")
         import ray
 
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from typing import Any
 
 from trialsim.errors import IncompleteRunError, TrialsimError, UsageError
 from trialsim.execution.executors import RETRIES, n_cores
 from trialsim.execution.tasks import ChunkDone, Done, Task, TaskQueue, Workshop, perform
-
 
 LOOK_EVERY = 1.0
 """Seconds between looks at whether the cluster lives."""
@@ -39,7 +39,11 @@ class RayExecutor:
         self.startup_seconds = 0.0
 
     def run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
-        """See Executor."""
+        """See Executor. What Ray has to say about lost workers, which it would print among the data, goes to stderr."""
+        with redirect_stdout(sys.stderr):
+            yield from self._run(workshop, queue)
+
+    def _run(self, workshop: Workshop, queue: TaskQueue) -> Iterator[Done]:
         start = time.perf_counter()
         ray = _import_ray()
         owns = not ray.is_initialized()
@@ -116,7 +120,7 @@ def _import_ray() -> Any:
 
 def _start_cluster(ray: Any, workers: int) -> None:
     with _own_signals(), _quiet():
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 
 def _connect(ray: Any, address: str) -> None:
