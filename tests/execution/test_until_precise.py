@@ -197,6 +197,14 @@ def test_a_complete_run_is_resumed_to_the_same_size_even_with_a_chunk_lost(undis
     assert sizes(path) == before
 
 
+def test_a_run_that_met_its_ceiling_grows_to_what_it_needs(undisturbed, run_small, quiet):
+    path, _ = run_small("small", replicates=150)
+    assert sizes(path) == [(150, None, 150), (150, None, 150)]
+    grown, results = resume_run(path, settings=Settings(workers=1), progress=quiet(), replicates=600)
+    assert results["results"] == undisturbed[1]["results"]
+    assert sizes(grown) == sizes(undisturbed[0])
+
+
 def test_a_target_that_no_cell_has_is_refused_before_anything_is_written(small_protocol, small_protocol_text, run_small, tmp_path):
     small_protocol.write_text(small_protocol_text.replace("replicates: 200", "target_mcse: {reject_wrong_direction: 0.01}"))
     with pytest.raises(UsageError, match=r"^simulation.target_mcse.reject_wrong_direction: no cell of this run has a result reject_wrong_direction$"):

@@ -224,12 +224,14 @@ class _Run:
             self._settle(index)
         return PreciseQueue(self.precision, missing)
 
-    def _settle(self, index: int) -> None:
-        """Takes a cell to be as large as it needs to be, once that is known."""
+    def _settle(self, index: int) -> bool:
+        """Takes a cell to be as large as it needs to be, once that is known; whether that is less than was thought."""
         n = self.precision[index].n_replicates
-        if n is not None and n < self.cells[index].replicates:
-            self.cells[index] = replace(self.cells[index], replicates=n)
-            self.progress.settled(index, n)
+        if n is None or n >= self.cells[index].replicates:
+            return False
+        self.cells[index] = replace(self.cells[index], replicates=n)
+        self.progress.settled(index, n)
+        return True
 
     def _missing(self) -> dict[int, list[Block]]:
         """The chunks that are not stored, by cell; those that are have been read and are sound."""
@@ -271,8 +273,7 @@ class _Run:
                 self.seconds = time.perf_counter() - start - self.executor.startup_seconds
                 if done.chunk.first < self.cells[done.cell].replicates:
                     self.progress.stored(done.cell, done.chunk.size, done.rejected)
-                    self._settle(done.cell)
-                if time.perf_counter() - saved > MANIFEST_EVERY:
+                if self._settle(done.cell) or time.perf_counter() - saved > MANIFEST_EVERY:
                     saved = time.perf_counter()
                     self._write_manifest()
         finally:
