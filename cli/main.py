@@ -6,6 +6,7 @@ import typer
 from trialsim_cli.analyse import analyse
 from trialsim_cli.compare import compare
 from trialsim_cli.design import design
+from trialsim_cli.doctor import doctor
 from trialsim_cli.explain import explain
 from trialsim_cli.plan import plan
 from trialsim_cli.replay import replay
@@ -15,6 +16,7 @@ from trialsim_cli.resume import resume
 from trialsim_cli.run import run
 from trialsim_cli.schema import schema
 from trialsim_cli.status import status
+from trialsim_cli.submit import submit
 from trialsim_cli.validate import validate
 
 app = typer.Typer(
@@ -45,6 +47,8 @@ app.command()(replay)
 app.command()(report)
 app.command()(compare)
 app.command()(analyse)
+app.command()(submit)
+app.command()(doctor)
 
 
 def main() -> None:

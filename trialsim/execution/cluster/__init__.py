@@ -1,0 +1,1 @@
+"""Sending a run to a Ray cluster that is elsewhere: what travels (parcel), the job (jobs), what comes back (delivery)."""
