@@ -51,8 +51,3 @@ def unpacked(log: str) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
         found = {name: archive.extractfile(name) for name in FILES if name in archive.getnames()}
         return {name: file.read() for name, file in found.items() if file is not None}
-
-
-def for_the_user(log: str) -> str:
-    """The log up to the results."""
-    return log.partition(BEGIN)[0]
