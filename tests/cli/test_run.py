@@ -169,3 +169,29 @@ def test_a_killed_run_resumes_to_the_same_bits(trialsim, small_protocol, tmp_pat
     assert resumed.exit_code == 0, resumed.stderr
     assert json.loads(resumed.stdout)["results"] == undisturbed
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["state"] == "complete"
+
+
+def test_ctrl_c_twice_ends_like_once(trialsim, small_protocol, tmp_path, undisturbed):
+    arguments = ["run", str(small_protocol), "--replicates", str(REPLICATES), "--out", "run", "--workers", "2", "--block-size", "16"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from trialsim_cli.main import main; main()", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("run/cells/000/chunk-*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for pause in (0.0, 0.05, 0.2):  # to all processes of the terminal, as a keyboard would; twice, and once more in good measure
+        time.sleep(pause)
+        os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    (line,) = err.splitlines()
+    assert line.startswith("interrupted: ")
+    assert "incomplete; continue with `trialsim resume run`" in trialsim("status", "run").stdout
+    assert not list((tmp_path / "run").rglob("*.writing-*"))
+    resumed = trialsim("resume", "run", "--json", "--workers", "1")
+    assert json.loads(resumed.stdout)["results"] == undisturbed

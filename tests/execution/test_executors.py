@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from trialsim.errors import InvalidInputError, UsageError
+from trialsim.errors import IncompleteRunError, InvalidInputError, UsageError
 from trialsim.execution.executors import make_executor, n_cores
 from trialsim.execution.executors.local import LocalExecutor
 from trialsim.execution.executors.ray import RayExecutor
 from trialsim.execution.manifest import PlannedCell, engine_versions
 from trialsim.execution.store import create_directory
-from trialsim.execution.tasks import TaskQueue, Workshop
+from trialsim.execution.tasks import ChunkDone, TaskQueue, Workshop
 from trialsim.rng import Block
 from trialsim.simulate import compile_trial
 from trialsim.spec import load
@@ -75,3 +75,70 @@ def test_a_long_run_moves_to_a_pool_unasked_and_a_short_one_does_not(run_small, 
     _, results = run_small("long", workers=None)
     assert results["engine"]["workers"] == 2
     assert results["results"] == run_small("one", workers=1)[1]["results"]
+
+
+class Counting(TaskQueue):
+    """Notes how many tasks were under way at once."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.under_way, self.most = [], 0
+
+    def next(self, workers):
+        task = super().next(workers)
+        if task is not None:
+            self.under_way.append({"cell"} if task.evaluate else set(task.chunks))
+            self.most = max(self.most, len(self.under_way))
+        return task
+
+    def observe(self, done):
+        item = done.chunk if isinstance(done, ChunkDone) else "cell"
+        (task,) = (task for task in self.under_way if item in task)
+        task.remove(item)
+        self.under_way = [task for task in self.under_way if task]
+        super().observe(done)
+
+
+def test_constants_travel_once_and_few_tasks_are_under_way(small_protocol, tmp_path, monkeypatch, ray_cluster):
+    study = load(small_protocol)
+    cell = study.cells({"scenario": "base"})[0]
+    trial = compile_trial(cell, study.directory)
+    planned = PlannedCell(cell.design, cell.scenario, cell.role, cell.sha256, 120, KEY)
+    pickled = []
+    monkeypatch.setattr(Workshop, "__getstate__", lambda self: pickled.append(self) or self.__dict__, raising=False)
+    chunks = [Block(4 * i, 4) for i in range(30)]
+    for executor, most in ((LocalExecutor(2), 3), (RayExecutor(2), 2)):
+        directory = create_directory(tmp_path / executor.name, study="S", sha256=study.sha256)
+        queue = Counting([chunks], {0: chunks})
+        del pickled[:]
+        done = list(executor.run(Workshop((planned,), (trial,), directory, block_size=4, engine=engine_versions()), queue))
+        assert len(done) == 31
+        assert len(pickled) == 1, executor.name
+        assert queue.under_way == []
+        assert 2 <= queue.most <= most, executor.name
+
+
+def test_a_worker_with_another_engine_refuses(doomed):
+    other = replace(doomed, engine={**engine_versions(), "torch": "1.0", "instructions": "AVX1024"})
+    chunks = [Block(0, 100)]
+    with pytest.raises(
+        IncompleteRunError, match=r"a worker on .+ has torch .+ \(the run: 1\.0\), instructions .+ \(the run: AVX1024\); .* set ATEN_CPU_CAPABILITY"
+    ):
+        list(LocalExecutor(1).run(other, TaskQueue([chunks], {0: chunks})))
+
+
+def test_a_folder_that_workers_elsewhere_write_to_must_be_seen_from_here(doomed):
+    from trialsim.execution.executors.ray import _require_in_sight
+
+    done = ChunkDone(0, Block(0, 100), 0, 1.0)
+    with pytest.raises(UsageError, match=r"is not to be seen from here: give --out a folder that all machines share, or an object store"):
+        _require_in_sight(doomed, done)
+
+
+def test_an_address_where_nobody_answers():
+    from trialsim.execution.executors import ray
+
+    with pytest.raises(IncompleteRunError, match=r"--address 127\.0\.0\.1:1: no Ray cluster answers \(.*refused\)"):
+        ray._connect(ray._import_ray(), "127.0.0.1:1")
+    with pytest.raises(IncompleteRunError, match="--address here:there: no Ray cluster answers"):
+        ray._connect(ray._import_ray(), "here:there")
