@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "ray", "pyro", "numpy", "pandas", "scipy", "pydantic")
+HEAVY = ("torch", "ray", "pyro", "numpy", "pandas", "scipy")
 HELP = """
 import sys
 from typer.testing import CliRunner
