@@ -128,9 +128,9 @@ def _sentence(row: Mapping[str, Any]) -> str:
     """A result in one line of text."""
     words = [f"{row['analysis']} ({row['method']}): {row['test']} against {row['reference']}" + (f" at {row['visit']}" if row["visit"] else "")]
     if row["estimate"] is not None:
-        limits = " to ".join("beyond floating point" if row[limit] is None else f"{row[limit]:.4g}" for limit in ("ci_low", "ci_high"))
-        words.append(f"{row['scale'].replace('_', ' ')} {row['estimate']:.4g} ({limits})")
+        limits = " to ".join("beyond floating point" if row[limit] is None else f"{row[limit]:z.4g}" for limit in ("ci_low", "ci_high"))
+        words.append(f"{row['scale'].replace('_', ' ')} {row['estimate']:z.4g} ({limits})")
     statistic = "z" if row["df"] is None else f"t({row['df']:.4g})"
-    words.append(f"{statistic} = {row['statistic']:.3f}, p = {row['p_value']:.3g}")
+    words.append(f"{statistic} = {row['statistic']:z.3f}, p = {row['p_value']:.3g}")
     words.append(f"{row['n']} patients" + ("" if row["n_events"] is None else f", {row['n_events']} events"))
     return "; ".join(words)

@@ -64,11 +64,13 @@ def data_source(protocol: Protocol) -> DataSource | None:
 
 def card_of(study: Study, protocol: Protocol, data_file: Path) -> Path | None:
     """The card that the protocol names, where it describes this very file."""
+    from trialsim.data import shown_path
+
     source = data_source(protocol)
     if source is None or source.card is None:
         return None
     own = study.directory / source.data
-    return study.directory / source.card if own.exists() and data_file.exists() and own.samefile(data_file) else None
+    return Path(shown_path(study.directory / source.card)) if own.exists() and data_file.exists() and own.samefile(data_file) else None
 
 
 def endpoint_of(protocol: Protocol, method: Analysis) -> tuple[str, Endpoint]:

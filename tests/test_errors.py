@@ -4,7 +4,13 @@ import pickle
 
 import pytest
 
-from trialsim.errors import DataError, ExpectationError, IncompleteRunError, NotSupportedError, Problem, ProtocolError, UsageError
+from trialsim.errors import DataError, ExpectationError, IncompleteRunError, NotSupportedError, Problem, ProtocolError, UsageError, did_you_mean
+
+
+def test_the_nearest_word_or_all_that_are_allowed_or_nothing():
+    assert did_you_mean("contrl", ["control", "test"]) == '; did you mean "control"?'
+    assert did_you_mean("zzz", ["control", "b"]) == "; allowed: b, control"
+    assert did_you_mean("zzz", []) == ""
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,9 @@ def nearest(word: str, allowed: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """`; did you mean "ratio"?` when something is close, else `; allowed: a, b, c`."""
+    """`; did you mean "ratio"?` when something is close, else `; allowed: a, b, c`; nothing where nothing is allowed."""
     options = sorted(allowed)
+    if not options:
+        return ""
     match = nearest(word, options)
     return f'; did you mean "{match}"?' if match else f"; allowed: {', '.join(options)}"

@@ -28,11 +28,24 @@ def shortest(value: float) -> str:
     return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
+def _written(given: Any) -> str:
+    """As the author wrote it, in YAML's words."""
+    return str(given).lower() if isinstance(given, bool) else "null" if given is None else repr(given)
+
+
+def _float(number: int | float) -> float:
+    """Infinite where the whole number is beyond floating point."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
 def _split(text: Any, example: str) -> tuple[float, str]:
     if isinstance(text, bool) or not isinstance(text, int | float | str):
-        raise PydanticCustomError("quantity", "{given} is not a quantity; write for example {example}", {"given": repr(text), "example": example})
+        raise PydanticCustomError("quantity", "{given} is not a quantity; write for example {example}", {"given": _written(text), "example": example})
     if isinstance(text, int | float):
-        return float(text), ""
+        return _float(text), ""
     match = _QUANTITY.match(text)
     if match is None:
         raise PydanticCustomError("quantity", "{given} is not a quantity; write for example {example}", {"given": f'"{text}"', "example": example})
@@ -41,7 +54,7 @@ def _split(text: Any, example: str) -> tuple[float, str]:
 
 def _finite(value: float, given: Any) -> float:
     if not math.isfinite(value):
-        raise PydanticCustomError("quantity", "{given} is not a finite number", {"given": repr(given)})
+        raise PydanticCustomError("quantity", "{given} is not a finite number", {"given": repr(value if isinstance(given, int) else given)})
     return value
 
 
@@ -77,12 +90,12 @@ def parse_share(text: Any) -> float:
 def parse_number(text: Any) -> float:
     """A bare number. A string with a unit is an error that says so."""
     if isinstance(text, str):
-        value, unit = _split(text, "1.5")
-        raise PydanticCustomError(
-            "unit", "{given} should be a bare number, without a unit" if unit else "{given} should be a number, without quotes", {"given": f'"{text}"'}
-        )
-    value, _ = _split(text, "1.5")
-    return _finite(value, text)
+        match = _QUANTITY.match(text)
+        wrong = "is not a number" if match is None else "should be a bare number, without a unit" if match[2] else "should be a number, without quotes"
+        raise PydanticCustomError("unit", "{given} {wrong}", {"given": f'"{text}"', "wrong": wrong})
+    if isinstance(text, bool) or not isinstance(text, int | float):
+        raise PydanticCustomError("number", "{given} is not a number", {"given": _written(text)})
+    return _finite(_float(text), text)
 
 
 def _json(kind: str, examples: list[Any], description: str) -> dict[str, Any]:

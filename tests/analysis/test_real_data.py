@@ -91,6 +91,7 @@ def test_strata_are_the_crossed_levels(table):
     [
         (("b,20,0", "b,-1,0"), 'time ("days") is missing or negative: row 2'),
         (("b,20,0", "b,,0"), 'time ("days") is missing or negative: row 2'),
+        (("b,20,0", "b,1e200,0"), 'time ("days") is too large: row 2 (1e+200)'),
         (("b,20,0", "b,20,2"), 'event ("dead") is not 0 (censored) or 1 (event): row 2 (2)'),
         (("b,20,0", "b,20,"), "row 2 (nan)"),
         (("placebo", "sugar"), 'no patient has treat = placebo (arm "control")'),
@@ -107,6 +108,33 @@ def test_a_text_in_a_number_column_is_placed_by_line(table):
     rows = "".join(f"p{k},{k + 1},1,drug,50,f,1\n" for k in range(20))
     with pytest.raises(DataError, match=r'^data.csv:5  "soon" in the column "days" is not a number'):
         table("id,days,dead,treat,age,sex,site\n" + rows.replace("p3,4,", "p3,soon,"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_cannot_be_computed_with_is_refused_before_it_is(table):
+    with pytest.raises(DataError, match=r'^data.csv  time \("days"\) is too large: row 2 \(1e\+308\)$'):
+        event_data(table(EVENTS.replace("b,20,0", "b,1e308,0")), _with(days=365.25))
+    with pytest.raises(DataError, match=r'^data.csv:3  "inf" in the column "days" is not a number$'):
+        event_data(table(EVENTS.replace("b,20,0", "b,inf,0")), _with())
+    with pytest.raises(DataError, match=r'^data.csv  covariate "age" is too large: row 2 \(1e\+200\)$'):
+        event_data(table(EVENTS.replace("placebo,60", "placebo,1e200")), _with(covariates=("age",)))
+    question = dataclasses.replace(VALUES, visit=Visit("w8", at=56.0, window=3.5), change=True, notes=[])
+    with pytest.raises(DataError, match=r'^data.csv  value \("score"\) is too large: row 5 \(-1e\+308\)$'):
+        value_data(table(VISITS.replace("3,8,7.0", "3,8,-1e308")), question)
+    with pytest.raises(DataError, match=r'^data.csv  baseline \("base"\) is too large: row 5 \(1e\+308\)$'):
+        value_data(table(VISITS.replace("7.0,0,1.5", "7.0,0,1e308")), question)
+    assert value_data(table(VISITS.replace("2,4,", "2,1e308,")), dataclasses.replace(question, notes=[])).value.shape == (1, 4)
+
+
+def test_rows_are_those_of_the_file_where_only_some_are_read(table):
+    with pytest.raises(DataError, match=r"is missing or negative: row 4$"):
+        event_data(table(EVENTS.replace("d,40,1", "d,-40,1")).where("sex", "m"), _with())
+
+
+def test_events_may_be_true_and_false(table):
+    text = EVENTS.replace(",0,", ",FALSE,").replace(",1,drug", ",TRUE,drug").replace(",1,placebo", ",TRUE,placebo").replace(",1,other", ",TRUE,other")
+    data = event_data(table(text), _with())
+    assert data.event.tolist() == [[True, False, True, False, True]]
 
 
 def test_many_wrong_rows_are_counted(table):

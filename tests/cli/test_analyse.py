@@ -126,6 +126,48 @@ def test_a_result_reads_as_a_sentence(tmp_path):
     assert "1085 of 2139 rows belong to neither arm and are left out" in found.stderr
 
 
+def _four(folder: Path, time: str = "1 2 3 4", event: str = "1 0 1 1", arm: str = "1 0 1 0") -> Path:
+    file = folder / "four.csv"
+    rows = zip(time.split(), event.split(), arm.split(), strict=True)
+    file.write_text("time,event,arm\n" + "".join(",".join(row) + "\n" for row in rows))
+    return file
+
+
+def test_events_may_be_true_and_false(tmp_path):
+    protocol, arms = _protocol(tmp_path, options="method: logrank"), ("--arms", "test=1,reference=0")
+    coded = _results(protocol, "--data", _four(tmp_path), *arms)
+    assert _results(protocol, "--data", _four(tmp_path, event="TRUE FALSE TRUE TRUE"), *arms) == coded
+
+
+def test_no_minus_before_zero(tmp_path):
+    """Two arms with the same times: the log-rank numerator is a rounding error away from 0."""
+    data = _four(tmp_path, time="1 1 2 2", event="1 1 1 1")
+    found = _call(_protocol(tmp_path, options="method: logrank"), "--data", data, "--arms", "test=1,reference=0")
+    assert found.exit_code == 0, found.stderr
+    assert "z = 0.000, p = 1;" in found.stdout
+    swapped = _call(_protocol(tmp_path, options="method: logrank"), "--data", data, "--arms", "test=0,reference=1")
+    assert "z = 0.000, p = 1;" in swapped.stdout
+
+
+@pytest.mark.parametrize(
+    "columns, arguments, said",
+    [
+        ({"time": "1 2 abc 4"}, (), 'four.csv:4  "abc" in the column "time" is not a number'),
+        ({"time": "1 inf 3 4"}, (), 'four.csv:3  "inf" in the column "time" is not a number'),
+        ({"time": "1 1e308 3 4"}, ("--time-unit", "years"), 'four.csv  time ("time") is too large: row 2 (1e+308)'),
+        ({"arm": "1 0 1 1"}, ("--arms", "test=1,reference=1"), 'four.csv  the arms "test" and "reference" are both arm = 1; give each its value with --arms'),
+    ],
+)
+def test_a_row_that_cannot_be_analysed_is_named_in_one_line(tmp_path, monkeypatch, columns, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    _four(tmp_path, **columns)
+    arguments = arguments if "--arms" in arguments else ("--arms", "test=1,reference=0", *arguments)
+    found = _call(_protocol(tmp_path, options="method: cox"), "--data", "four.csv", *arguments)
+    assert found.exit_code == 3
+    assert found.stdout == ""
+    assert found.stderr == said + "\n"
+
+
 @pytest.mark.parametrize(
     "arguments, code, message",
     [

@@ -154,10 +154,53 @@ def test_numbers_and_equality_of_any_column(tmp_path):
     assert table.equals("a", 3).tolist() == [False, True, False]
     assert table.equals("s", 2).tolist() == table.equals("s", "2").tolist() == [True, False, True]
     assert table.equals("t", "x").tolist() == [True, False, True]
-    with pytest.raises(DataError, match='the column "t" is text, where numbers are needed'):
+    with pytest.raises(DataError, match=r'd.csv:2  "x" in the column "t" is not a number'):
         table.numbers("t")
     with pytest.raises(DataError, match='there is no column "aa"; did you mean "a"'):
         table.numbers("aa")
+
+
+@pytest.mark.parametrize(
+    "cells, said",
+    [
+        ("1 2 abc 4", 'd.csv:4  "abc" in the column "a" is not a number'),
+        ("abc", 'd.csv:2  "abc" in the column "a" is not a number'),
+        ("1 inf 3", 'd.csv:3  "inf" in the column "a" is not a number'),
+        ("1e400 2", 'd.csv:2  "1e400" in the column "a" is not a number'),
+        ("1 TRUE 0", 'd.csv:3  "TRUE" in the column "a" is not a number'),
+        ("TRUE FALSE abc", 'd.csv:4  "abc" in the column "a" is not true or false'),
+        (" ".join(f"p{i}" for i in range(30)), 'd.csv:2  "p0" in the column "a" is not a number'),
+    ],
+)
+def test_a_text_where_numbers_are_needed_is_named_however_few_rows_there_are(tmp_path, cells, said):
+    table = read_table(_write(tmp_path, "a,b\n" + "".join(f"{cell},1\n" for cell in cells.split())), shown="d.csv")
+    with pytest.raises(DataError) as caught:
+        table.numbers("a")
+    assert str(caught.value) == said
+
+
+def test_a_wrong_cell_keeps_its_place_in_some_rows_and_in_parquet(tmp_path):
+    table = read_table(_write(tmp_path, 'a,b\n1,0\n"x\ny",0\n3,1\nabc,1\n'), shown="d.csv").where("b", "1")
+    assert table.rows.tolist() == [2, 3]
+    with pytest.raises(DataError, match=r'^d.csv:6  "abc" in the column "a" is not a number$'):
+        table.numbers("a")
+    pd.DataFrame({"a": ["1", "abc"]}).to_parquet(tmp_path / "d.parquet")
+    with pytest.raises(DataError, match=r'^d.parquet row 2  "abc" in the column "a" is not a number$'):
+        read_table(tmp_path / "d.parquet", shown="d.parquet").numbers("a")
+
+
+@pytest.mark.parametrize("true, false", [("TRUE", "FALSE"), ("True", "False"), ("true", "false")])
+def test_true_and_false_are_1_and_0(tmp_path, true, false):
+    table = read_table(_write(tmp_path, f"a,b\n{true},{true}\n{false},{true}\n,{true}\n"))
+    np.testing.assert_array_equal(table.numbers("a"), [1.0, 0.0, np.nan])
+    np.testing.assert_array_equal(table.numbers("b"), [1.0, 1.0, 1.0])
+    assert table.equals("a", true).tolist() == [True, False, False]
+
+
+def test_a_text_column_of_digits_is_not_a_column_of_numbers(tmp_path):
+    table = read_table(_write(tmp_path, "a\n007\n008\n"), _card(a={"type": "text"}))
+    with pytest.raises(DataError, match='the column "a" is text, where numbers are needed'):
+        table.numbers("a")
 
 
 def test_some_rows_of_a_table(tmp_path):

@@ -65,7 +65,12 @@ def test_a_result_that_is_not_there_is_not_met():
         ("power[base] == 0.9", "write for example"),
         ("powr[base] >= 0.9", 'no measure "powr"; did you mean "power"?'),
         ("power[bse] >= 0.9", 'no scenario "bse" in this run; did you mean "base"?'),
-        ("power[base] >= a lot", "is not a quantity"),
+        ("power[base] >= a lot", 'power is compared with a number, not "a lot"'),
+        ("duration[base] >= long", 'duration is compared with a time, for example 30 months, not "long"'),
+        ("power[n=450] >= 0.9", "n=450 is a design, not a scenario; name one, for example power[n=450,h0]"),
+        ("power[n=450,zz] >= 0.9", 'no scenario "zz" in this run; name one, for example power[n=450,h0]'),
+        ("power[zz] >= 0.9", 'no scenario "zz" in this run; allowed: h0, base, stress[hr=0.65,delay=0 months]'),
+        ("power[] >= 0.9", 'no scenario "" in this run; allowed: h0'),
         ("power[base] >= 3 months", "power is compared with a number"),
         ("duration[base] <= 30", "duration is compared with a time, for example 30 months"),
     ],
@@ -74,3 +79,25 @@ def test_what_cannot_be_read_is_refused(text, words):
     with pytest.raises(UsageError) as refused:
         parse_expectation(text, CELLS)
     assert words in str(refused.value)
+
+
+GRID = [("default", "h0"), *(("default", f"s[hr={hr / 100},delay={months} months]") for hr in range(55, 100, 5) for months in range(0, 12, 2))]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("power[s] >= 0.9", "s is a grid of 54 scenarios; name one, for example power[s[hr=0.55,delay=0 months]]"),
+        ("power[default,s] >= 0.9", "s is a grid of 54 scenarios; name one, for example power[default,s[hr=0.55,delay=0 months]]"),
+        ("power[zzz] >= 0.9", 'no scenario "zzz" in this run; allowed: h0, s[hr=0.55'),
+    ],
+)
+def test_a_grid_is_refused_with_one_of_its_cells_in_a_short_line(text, words):
+    with pytest.raises(UsageError) as refused:
+        parse_expectation(text, GRID)
+    said = str(refused.value)
+    assert words in said
+    assert len(said) <= 200
+    if "for example " in said:
+        example = said.partition("for example ")[2]
+        assert parse_expectation(f"{example} >= 0.9", GRID).concerns(row("default", "s[hr=0.55,delay=0 months]"))

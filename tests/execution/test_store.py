@@ -87,6 +87,16 @@ def test_directories_with_content_are_refused(tmp_path):
     assert (foreign / "thesis.doc").read_text() == "x"
 
 
+def test_a_directory_that_cannot_be_made_is_named_with_the_reason(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match=f"^--out {tmp_path}/file/run: the run directory cannot be created: Not a directory$"):
+        create_directory(tmp_path / "file" / "run", study="S", sha256="0" * 64)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("x")
+    with pytest.raises(UsageError, match=r"^runs/S-00000000-.*Z: the run directory cannot be created: File exists$"):
+        create_directory(None, study="S", sha256="0" * 64)
+
+
 def test_default_directories_never_collide(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = [create_directory(None, study="ONC 301/B", sha256="deadbeef" * 8).path for _ in range(3)]

@@ -62,7 +62,7 @@ def said(data: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("data", "sentences"),
     [
-        ({"profile": "a"}, ['profile: "a" is not a quantity; write for example 1.5']),
+        ({"profile": "a"}, ['profile: "a" is not a number']),
         ({"profile": [{"until": "3 months"}]}, ["profile[0].value: missing"]),
         ({"profile": [{"value": 1, "untl": "3 months"}]}, ['profile[0].untl: unknown key; did you mean "until"?']),
         ({"profile": [{"value": 1}, 2]}, ["profile[1]: should be a map, not 2"]),
@@ -82,9 +82,16 @@ def said(data: dict[str, Any]) -> list[str]:
         ({"law": {"again": 1}}, ["law.median: missing"]),
         ({"size": [1, "x"]}, ['size[1]: should be a whole number, not "x"']),
         ({"size": "x"}, ['size: should be a whole number, not "x"']),
+        ({"pair": ["a", {"b": 1}]}, ["pair[1]: should be a number, not a map"]),
+        ({"pair": ["a", True]}, ["pair[1]: true is not a number"]),
+        ({"pair": ["a", "1.5"]}, ['pair[1]: "1.5" should be a number, without quotes']),
+        ({"pair": ["a", 10**400]}, ["pair[1]: inf is not a finite number"]),
+        ({"size": float("inf")}, ["size: should be a whole number of a reasonable size, not inf"]),
+        ({"size": 1e30}, ["size: should be a whole number of a reasonable size, not 1e+30"]),
+        ({"size": float("nan")}, ["size: should be a whole number, not nan"]),
         ({"size": {"a": 1}}, ["size: should be a list, not a map"]),
         ({"pair": ["a"]}, ["pair[1]: missing"]),
-        ({"pair": ["a", "b"]}, ['pair[1]: "b" is not a quantity; write for example 1.5']),
+        ({"pair": ["a", "b"]}, ['pair[1]: "b" is not a number']),
         ({"pofile": 1, "zzz": 2}, ['pofile: unknown key; did you mean "profile"?', "zzz: unknown key; allowed: law, pair, profile, size, turns"]),
     ],
 )  # fmt: skip

@@ -101,6 +101,17 @@ def test_each_problem_is_one_line_with_its_path(section: dict[str, Any], line: s
     assert said(section) == [line]
 
 
+def test_where_there_are_no_arms_none_is_allowed() -> None:
+    section = {
+        "outcomes": {"death": EXPONENTIAL},
+        "effects": {"experimental": {"death": {"hr": 0.7}}},
+        "censoring": {"dropout": {"experimental": {"dist": "exponential", "rate": "0.1 / month"}}},
+        "intercurrent_events": {"x": {"cumulative": 0.1, "by": "1 year", "arm_hr": {"experimental": 2}}},
+    }
+    lines = [str(problem) for problem in problems(Truth.model_validate(section), **{**AROUND, "arms": ()})]
+    assert [line.partition(": ")[2] for line in lines] == ['"experimental" is not an arm; the protocol has no arms'] * 3
+
+
 def test_levels_named_by_their_number_are_numbers_too() -> None:
     assert said({"outcomes": {"death": {**EXPONENTIAL, "prognostic": {"ecog": {"hr": 2}}}}}) == []
 

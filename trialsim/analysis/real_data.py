@@ -2,7 +2,8 @@
 
 A *column map* says which column plays which role (`ROLES`); a role that is not mapped is the column of the same name, and
 so is every covariate and stratum. Nothing doubtful is analysed: a negative or missing time, an event that is not 0 or
-1, a patient twice, an arm without patients are errors that name their rows (counted from 1 below the header).
+1, a number whose square is beyond floating point, a patient twice, an arm without patients are errors that name their rows
+(counted from 1 below the file's header).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from trialsim.records import EventData, ValueData
 
 ROLES = ("time", "event", "status", "arm", "value", "baseline", "visit", "id")
 PROGNOSIS = "twin_prognosis"
+LARGEST = 1e150
+"""Numbers beyond are refused: variances square them."""
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -60,10 +63,13 @@ class Question:
 def event_data(table: PatientTable, question: Question) -> EventData:
     """A time-to-event endpoint. Raises DataError."""
     keep, group = _rows(table, question)
-    time = _role(table, question, "time", "time to event")[keep] * question.days
+    given = _role(table, question, "time", "time to event")[keep]
     event = _codes(table, question, keep)
     rows = np.flatnonzero(keep)
-    _refuse(table, rows, ~(time >= 0), f'time ("{_column(table, question, "time")}") is missing or negative')
+    name = f'time ("{_column(table, question, "time")}")'
+    _refuse(table, rows, ~(given >= 0), f"{name} is missing or negative")
+    _refuse(table, rows, given > LARGEST / question.days, f"{name} is too large", given=given)
+    time = given * question.days
     covariates, stratum, complete = _baseline(table, question, keep)
     n_strata = 1 if stratum is None else int(stratum.max(initial=0)) + 1
     return EventData(
@@ -79,9 +85,9 @@ def event_data(table: PatientTable, question: Question) -> EventData:
 def value_data(table: PatientTable, question: Question) -> ValueData:
     """A single-valued endpoint, or its change from baseline. Patients without the value are left out. Raises DataError."""
     keep, group = _rows(table, question)
-    value = _role(table, question, "value", "value")[keep]
+    value = _within_reach(table, question, keep, "value", "value")
     if question.change:
-        value = value - _role(table, question, "baseline", "value at baseline of a change")[keep]
+        value = value - _within_reach(table, question, keep, "baseline", "value at baseline of a change")
     missing = int(np.isnan(value).sum())
     if missing:
         question.notes.append(f"{missing} of {len(value)} patients have no value and are left out")
@@ -110,6 +116,13 @@ def _role(table: PatientTable, question: Question, role: str, words: str) -> Num
     return table.numbers(name)
 
 
+def _within_reach(table: PatientTable, question: Question, keep: Mask, role: str, words: str) -> Numbers:
+    """The values of a role in the rows kept, none of them too large to compute with."""
+    given = _role(table, question, role, words)[keep]
+    _refuse(table, np.flatnonzero(keep), np.abs(given) > LARGEST, f'{role} ("{_column(table, question, role)}") is too large', given=given)
+    return given
+
+
 def _rows(table: PatientTable, question: Question) -> tuple[Mask, NDArray[np.int8]]:
     """The rows of the two arms at the visit, and their group (1: test)."""
     column = _column(table, question, "arm")
@@ -121,6 +134,11 @@ def _rows(table: PatientTable, question: Question) -> tuple[Mask, NDArray[np.int
             raise DataError(
                 Problem(f'no patient has {column} = {question.arms.get(arm, arm)} (arm "{arm}"); give the arms\' values with --arms', file=table.file)
             )
+    if (test & reference).any():
+        value = question.arms.get(question.test, question.test)
+        raise DataError(
+            Problem(f'the arms "{question.test}" and "{question.reference}" are both {column} = {value}; give each its value with --arms', file=table.file)
+        )
     keep = test | reference
     others = int((~keep).sum())
     if others:
@@ -140,7 +158,8 @@ def _at_visit(table: PatientTable, question: Question, visit: Visit, column: str
         return labelled
     if visit.at is None or column in table.text or column in table.levels:
         raise DataError(Problem(f'no row has {column} = {visit.id} (visit "{visit.id}")', file=table.file))
-    near = np.abs(table.numbers(column) * question.days - visit.at) <= visit.window + 1e-9
+    with np.errstate(over="ignore"):  # what is beyond floating point is not near
+        near = np.abs(table.numbers(column) * question.days - visit.at) <= visit.window + 1e-9
     if not near.any():
         raise DataError(Problem(f'no row is within {visit.window:g} days of visit "{visit.id}" (day {visit.at:g})', file=table.file))
     return near
@@ -150,12 +169,12 @@ def _refuse_twice(table: PatientTable, identifier: str, keep: Mask) -> None:
     table.require(identifier)
     seen: dict[str, int] = {}
     for row in np.flatnonzero(keep).tolist():
-        cell = _shown(table, identifier, row)
+        cell, number = _shown(table, identifier, row), int(table.rows[row]) + 1
         if cell in seen:
             raise DataError(
-                Problem(f'row {row + 1}: patient {cell} ("{identifier}") is in row {seen[cell] + 1} already; map visit= where rows are visits', file=table.file)
+                Problem(f'row {number}: patient {cell} ("{identifier}") is in row {seen[cell]} already; map visit= where rows are visits', file=table.file)
             )
-        seen[cell] = row
+        seen[cell] = number
 
 
 def _shown(table: PatientTable, name: str, row: int) -> str:
@@ -184,7 +203,7 @@ def _refuse(table: PatientTable, rows: NDArray[np.int64], wrong: Mask, message: 
     """DataError with the first rows that are wrong, and how many there are."""
     if not wrong.any():
         return
-    shown = [f"row {rows[place] + 1}{'' if given is None else f' ({given[place]:g})'}" for place in np.flatnonzero(wrong)[:5]]
+    shown = [f"row {table.rows[rows[place]] + 1}{'' if given is None else f' ({given[place]:g})'}" for place in np.flatnonzero(wrong)[:5]]
     more = int(wrong.sum()) - len(shown)
     raise DataError(Problem(f"{message}: {', '.join(shown)}{f' and {more} more' if more else ''}", file=table.file))
 
@@ -196,6 +215,7 @@ def _baseline(table: PatientTable, question: Question, keep: Mask) -> tuple[Numb
     for name in question.covariates:
         for column in _covariate(table, question, name):
             columns.append(column[keep])
+            _refuse(table, np.flatnonzero(keep), np.abs(columns[-1]) > LARGEST, f'covariate "{name}" is too large', given=columns[-1])
             complete &= ~np.isnan(columns[-1])
     strata: list[NDArray] = []
     for name in question.stratify_by:

@@ -27,7 +27,8 @@ class PatientTable:
 
     `columns` holds a float64 array `[patient]` per column: numbers as in the file (NaN is missing), dates in days since
     1970-01-01, categories as the index in `levels[name]`. Text columns (and identifiers) are in `text`, None where missing.
-    `meaning` is the card's column, or the inferred one. `sha256` is of the file's bytes.
+    `meaning` is the card's column, or the inferred one. `sha256` is of the file's bytes; `file` names it in messages, `path`
+    is where it lies. `rows` are the places of the patients in the file, from 0 for the first below the header.
     """
 
     columns: Mapping[str, NDArray[np.float64]]
@@ -38,6 +39,8 @@ class PatientTable:
     file: str
     sha256: str
     card: Card | None
+    path: Path
+    rows: NDArray[np.int64]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,21 +54,30 @@ class PatientTable:
         return self.meaning[name]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """A column of numbers; DataError where it is text or categories that are not numbers."""
-        self.require(name)
+        """A column of numbers. A column of nothing but true and false counts as 1 and 0.
+
+        Raises DataError with the line and the value of the first cell that is not a finite number, and for a text column.
+        """
+        meaning = self.require(name)
+        if name not in self.text and name not in self.levels:
+            return self.columns[name]
+        labels = self._labels(name)
+        if name in self.text and not any(_is_wrong(label, {}) for label in labels):
+            raise DataError(Problem(f'the column "{name}" is {meaning.type}, where numbers are needed', file=self.file))
+        known = {label for label in labels if label is not None}
+        words = _TRUTH if known and not any(_number(label) is not None for label in known) and known & _TRUTH.keys() else {}
+        for row, label in enumerate(labels):
+            if _is_wrong(label, words):
+                wanted = "true or false" if words else "a number"
+                raise DataError(Problem(f'"{label}" in the column "{name}" is not {wanted}', **_place(self.path, self.file, int(self.rows[row]))))
+        return np.array([np.nan if label is None else words[label] if words else float(label) for label in labels])
+
+    def _labels(self, name: str) -> tuple[str | None, ...]:
+        """The cells of a column of text or categories, as text."""
         if name in self.text:
-            raise DataError(Problem(f'the column "{name}" is text, where numbers are needed', file=self.file))
-        column = self.columns[name]
-        if name not in self.levels:
-            return column
-        try:
-            values = np.array([float(level) for level in self.levels[name]])
-        except ValueError:
-            raise DataError(Problem(f'the column "{name}" has levels ({", ".join(self.levels[name])}), where numbers are needed', file=self.file)) from None
-        known = ~np.isnan(column)
-        out = np.full(self.n, np.nan)
-        out[known] = values[column[known].astype(np.int64)]
-        return out
+            return self.text[name]
+        levels = self.levels[name]
+        return tuple(None if np.isnan(code) else levels[int(code)] for code in self.columns[name])
 
     def equals(self, name: str, value: str | int | float) -> NDArray[np.bool_]:
         """Where a column has this value, compared as a number if both are numbers and else as text."""
@@ -91,6 +103,7 @@ class PatientTable:
             columns={column: values[kept] for column, values in self.columns.items()},
             text={column: tuple(cells[row] for row in kept) for column, cells in self.text.items()},
             n=len(kept),
+            rows=self.rows[kept],
         )
 
 
@@ -99,6 +112,32 @@ def _same_number(level: str, value: Any) -> bool:
         return float(level) == float(value)
     except ValueError:
         return False
+
+
+def _is_wrong(label: str | None, words: Mapping[str, float]) -> bool:
+    """Whether a cell is there and is neither a finite number nor, where there are such, one of `words`."""
+    if label is None:
+        return False
+    value = words.get(label) if words else _number(label)
+    return value is None or not np.isfinite(value)
+
+
+def _place(path: Path, shown: str, row: int) -> dict[str, Any]:
+    """The line of a row (from 0) of a CSV file; the number of the row of a Parquet file."""
+    if _is_parquet(path):
+        return {"file": f"{shown} row {row + 1}"}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        found = -2
+        for cells in rows:
+            found += bool(cells)
+            if found == row:
+                return {"file": shown, "line": rows.line_num}
+    return {"file": shown}
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def read_table(path: Path | str, card: Card | None = None, *, shown: str | None = None) -> PatientTable:
@@ -123,7 +162,7 @@ def read_table(path: Path | str, card: Card | None = None, *, shown: str | None 
     if not raw.strip():
         raise DataError(Problem("the file is empty", file=name))
     reader = _Reader(path, name, card)
-    cells = reader.parquet() if path.suffix.lower() in (".parquet", ".pq") else reader.csv()
+    cells = reader.parquet() if _is_parquet(path) else reader.csv()
     return reader.table(cells, hashlib.sha256(raw).hexdigest())
 
 
@@ -132,7 +171,6 @@ class _Reader:
 
     def __init__(self, path: Path, name: str, card: Card | None):
         self.path, self.name, self.card = path, name, card
-        self.is_csv = True
 
     def csv(self) -> dict[str, list[str | None]]:
         import pyarrow as pa
@@ -161,7 +199,6 @@ class _Reader:
         import pyarrow as pa
         import pyarrow.parquet
 
-        self.is_csv = False
         try:
             table = pyarrow.parquet.read_table(str(self.path))
         except (pa.ArrowInvalid, OSError) as error:
@@ -187,17 +224,7 @@ class _Reader:
         return None
 
     def _place(self, row: int) -> dict[str, Any]:
-        """The line of a row (from 0)."""
-        if not self.is_csv:
-            return {"file": f"{self.name} row {row + 1}"}
-        with self.path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            found = -2
-            for cells in rows:
-                found += bool(cells)
-                if found == row:
-                    return {"file": self.name, "line": rows.line_num}
-        return {"file": self.name}
+        return _place(self.path, self.name, row)
 
     def table(self, cells: Mapping[str, Sequence[Any]], sha256: str) -> PatientTable:
         n = len(next(iter(cells.values()), ()))
@@ -229,7 +256,18 @@ class _Reader:
                 problems += error.problems
         if problems:
             raise DataError(problems)
-        return PatientTable(columns=columns, text=text, levels=levels, meaning=meaning, n=n, file=self.name, sha256=sha256, card=self.card)
+        return PatientTable(
+            columns=columns,
+            text=text,
+            levels=levels,
+            meaning=meaning,
+            n=n,
+            file=self.name,
+            sha256=sha256,
+            card=self.card,
+            path=self.path.absolute(),
+            rows=np.arange(n),
+        )
 
     def _categories(self, name: str, meaning: Column, column: Sequence[Any]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         found = [None if cell is None else _label(cell) for cell in column]

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 
 from pydantic_core import PydanticCustomError
 
-from trialsim.errors import UsageError, did_you_mean
+from trialsim.errors import UsageError, did_you_mean, nearest
 from trialsim.evaluation.results import ALL_MEASURES, ResultRow
 from trialsim.units import Quantity
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+LONGEST = 200
+"""Characters of a message."""
 _FORM = re.compile(r"^\s*(?:(?P<analysis>[^\s.\[\]]+)\.)?(?P<measure>\w+)\s*\[(?P<cell>.*)\]\s*(?P<operator>>=|<=|>|<)\s*(?P<bound>.+?)\s*$")
 
 
@@ -59,19 +61,40 @@ def parse_expectation(text: str, cells: Iterable[tuple[str, str]]) -> Expectatio
         raise UsageError(f'--assert "{text}": write for example "power[base] >= 0.9"')
     if match["measure"] not in ALL_MEASURES:
         raise UsageError(f'--assert "{text}": no measure "{match["measure"]}"{did_you_mean(match["measure"], ALL_MEASURES)}')
+    cells = tuple(cells)
     names = {name for design, scenario in cells for name in (scenario, f"{design},{scenario}")}
     cell = match["cell"].strip()
     if cell not in names:
-        raise UsageError(f'--assert "{text}": no scenario "{cell}" in this run{did_you_mean(cell, names)}')
+        raise UsageError(_shortened(f'--assert "{text}": {_no_such_cell(cell, match["measure"], cells)}'))
+    is_time = match["measure"].startswith(("duration", "look_time"))
+    wanted = f"{match['measure']} is compared with {'a time, for example 30 months' if is_time else 'a number'}"
     try:
         bound = Quantity.parse(match["bound"])
-    except PydanticCustomError as error:
-        raise UsageError(f'--assert "{text}": {error.message()}') from None
-    is_time = match["measure"].startswith(("duration", "look_time"))
+    except PydanticCustomError:
+        raise UsageError(f'--assert "{text}": {wanted}, not "{match["bound"]}"') from None
     if bound.dimension != ("time" if is_time else ""):
-        wanted = "a time, for example 30 months" if is_time else "a number"
-        raise UsageError(f'--assert "{text}": {match["measure"]} is compared with {wanted}')
+        raise UsageError(f'--assert "{text}": {wanted}')
     return Expectation(text, match["analysis"], match["measure"], cell, match["operator"], bound)
+
+
+def _no_such_cell(cell: str, measure: str, cells: Sequence[tuple[str, str]]) -> str:
+    """What is between the brackets instead of a scenario, and an example of what could be."""
+    designs, scenarios = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    design = max((name for name in designs if cell == name or cell.startswith(f"{name},")), key=len, default="")
+    comma, scenario = "," if design else "", cell[len(design) :].removeprefix(",") if design else cell
+    inside = [name for name in scenarios if name.startswith(f"{scenario}[")] if scenario else []
+    if inside:
+        return f"{scenario} is a grid of {len(inside)} scenarios; name one, for example {measure}[{design}{comma}{inside[0]}]"
+    if design:
+        words = f'no scenario "{scenario}" in this run' if scenario else f"{design} is a design, not a scenario"
+        return f"{words}; name one, for example {measure}[{design},{scenarios[0]}]"
+    near = nearest(cell, {*scenarios, *(f"{one},{other}" for one, other in cells)})
+    hint = f'; did you mean "{near}"?' if near else f"; allowed: {', '.join(scenarios)}"
+    return f'no scenario "{cell}" in this run{hint}'
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 2]} …"
 
 
 def unmet(expectations: Sequence[Expectation], rows: Sequence[ResultRow]) -> list[str]:

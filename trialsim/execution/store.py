@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -54,12 +55,14 @@ def create_directory(where: Path | str | None, *, study: str, sha256: str) -> Ru
     """A new, empty run directory; a default name gets a number when it is taken. A directory with content is refused."""
     if where is None:
         path = wanted = default_directory(study, sha256)
-        path.parent.mkdir(parents=True, exist_ok=True)
         for number in range(2, 1000):
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
                 return RunDirectory(path)
-            except FileExistsError:
+            except OSError as error:
+                if not os.path.lexists(path):
+                    raise UsageError(f"{path}: the run directory cannot be created: {error.strerror or error}") from None
                 path = wanted.with_name(f"{wanted.name}-{number}")
         raise UsageError(f"{wanted}: too many runs of this name")
     directory = RunDirectory(where)
@@ -67,6 +70,9 @@ def create_directory(where: Path | str | None, *, study: str, sha256: str) -> Ru
     try:
         if isinstance(storage, LocalStorage):
             storage.where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {shown}: the run directory cannot be created: {error.strerror or error}") from None
+    try:
         found = set(storage.names()) - {LOCK}
     except OSError as error:
         raise UsageError(f"--out {shown}: {error.strerror or error}") from None

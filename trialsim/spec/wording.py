@@ -6,6 +6,7 @@ the right kind (list, map, single value), and among maps the one with the fewest
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +23,8 @@ from trialsim.units import shortest
 _BARE = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*")
 _A_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
 _A_LIST = ("list_type", "tuple_type")
-_A_NUMBER = ("float_type", "float_parsing", "finite_number")
-_WHOLE = ("int_type", "int_parsing", "int_from_float", "int_parsing_size")
+_A_NUMBER = ("float_type", "float_parsing", "number")
+_WHOLE = ("int_type", "int_parsing", "int_from_float", "int_parsing_size", "finite_number")  # every number that need not be whole is a units.Number
 _BOUNDS = {"greater_than": ("gt", "above"), "greater_than_equal": ("ge", "at least"), "less_than": ("lt", "below"), "less_than_equal": ("le", "at most")}
 
 
@@ -170,8 +171,9 @@ def _sentence(kind: str, value: Any, context: dict[str, Any], message: str) -> s
     if kind in _A_LIST:
         return f"should be a list, not {given(value)}"
     if kind in _WHOLE:
-        return f"should be a whole number, not {given(value)}"
-    if kind in _A_NUMBER:
+        too_large = isinstance(value, float) and (math.isinf(value) or value.is_integer())
+        return f"should be a whole number{' of a reasonable size' if too_large else ''}, not {given(value)}"
+    if kind in _A_NUMBER and (kind != "number" or isinstance(value, dict | list)):
         return f"should be a number, not {given(value)}"
     if kind == "quantity" and isinstance(value, dict | list):
         return f"should be a quantity, for example {context.get('example', '12 months')}, not {given(value)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from trialsim.errors import Problem, did_you_mean
 from trialsim.parts import Part
@@ -105,7 +105,7 @@ def problems(
         found += [(("outcomes", outcome, *place), message) for place, message in _prognostic(process, known)]
     for arm, effects in truth.effects.items():
         if arm not in arms:
-            found.append((("effects", arm), f'"{arm}" is not an arm{did_you_mean(arm, arms)}'))
+            found.append((("effects", arm), _no_arm(arm, arms)))
         for outcome, effect in effects.items():
             if outcome not in targets:
                 found.append((("effects", arm, outcome), f'"{outcome}" is not an outcome{did_you_mean(outcome, targets) if targets else ""}'))
@@ -117,13 +117,17 @@ def problems(
         laws[()] = dropout
     elif dropout is not None:
         laws = {(arm,): law for arm, law in dropout.items()}
-        found += [(("censoring", "dropout", arm), f'"{arm}" is not an arm{did_you_mean(arm, arms)}') for arm in dropout if arm not in arms]
+        found += [(("censoring", "dropout", arm), _no_arm(arm, arms)) for arm in dropout if arm not in arms]
     for place, law in laws.items():
         found += [(("censoring", "dropout", *place, *inner), message) for inner, message in _prognostic(law, known)]
     for name, event in truth.intercurrent_events.items():
-        found += [(("intercurrent_events", name, "arm_hr", arm), f'"{arm}" is not an arm{did_you_mean(arm, arms)}') for arm in event.arm_hr if arm not in arms]
+        found += [(("intercurrent_events", name, "arm_hr", arm), _no_arm(arm, arms)) for arm in event.arm_hr if arm not in arms]
     for outcome in truth.missing_data:
         if outcome not in targets:
             found.append((("missing_data", outcome), f'"{outcome}" is not an outcome{did_you_mean(outcome, targets) if targets else ""}'))
     for where, message in found:
         yield Problem(message, path=".".join(("truth", *where)))
+
+
+def _no_arm(arm: str, arms: Collection[str]) -> str:
+    return f'"{arm}" is not an arm' + (did_you_mean(arm, arms) if arms else "; the protocol has no arms")

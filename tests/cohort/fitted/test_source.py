@@ -152,7 +152,7 @@ def test_missing_cells_cost_precision_and_not_the_fit(tmp_path, cache):
         ({"arms": {"new": "D"}}, 'd.csv  no row has arm = D (arm "new")'),
         ({"outcomes": {"death": {"time": "month", "event": "died"}}}, 'd.csv  there is no column "month"; did you mean "months"?'),
         ({"outcomes": {"death": {"time": "months", "event": "score"}}}, 'd.csv  the column "score" (outcome death) holds 2; an event is 0 or 1'),
-        ({"outcomes": {"death": {"time": "sex", "event": "died"}}}, 'd.csv  the column "sex" has levels (f, m), where numbers are needed'),
+        ({"outcomes": {"death": {"time": "sex", "event": "died"}}}, 'd.csv:2  "f" in the column "sex" is not a number'),
         (
             {"outcomes": {"y": {"columns": {"baseline": "y1", "w8": "y1"}}}},
             'd.csv  the baseline of y, "y1", is not a covariate: it is an outcome or the arm; allowed: age, score, sex, y0',
@@ -160,7 +160,8 @@ def test_missing_cells_cost_precision_and_not_the_fit(tmp_path, cache):
         ({"outcomes": {"y": {"columns": {"baseline": "died", "w8": "y1"}}}}, 'd.csv  the baseline of y, "died", is not a covariate: its role is outcome'),
     ],
 )
-def test_a_source_that_does_not_fit_the_data(tmp_path, cache, changes, said):
+def test_a_source_that_does_not_fit_the_data(tmp_path, cache, changes, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     rows = _data(120)
     rows[0][2] = "2"
     _write(tmp_path, rows)
@@ -177,7 +178,8 @@ def test_a_source_that_does_not_fit_the_data(tmp_path, cache, changes, said):
         ("[simulate]", "[train]", 'd.yaml  purposes: the card "small" does not permit the purpose "simulate" (permitted: train)'),
     ],
 )
-def test_no_licence_or_purpose_no_fit(tmp_path, cache, before, after, said):
+def test_no_licence_or_purpose_no_fit(tmp_path, cache, before, after, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     _write(tmp_path, _data(120), CARD.replace(before, after))
     with pytest.raises(DataError) as caught:
         fit_source(_source(), tmp_path)
@@ -192,6 +194,7 @@ def test_no_licence_or_purpose_no_fit(tmp_path, cache, before, after, said):
     [
         (lambda rows: rows[5].__setitem__(0, "old"), 'd.csv:7  "old" in the column "age" is not a number'),
         (lambda rows: rows[5].__setitem__(4, "-3"), 'd.csv  the column "months" (outcome death) has a negative time (-91.3125 days)'),
+        (lambda rows: rows[5].__setitem__(4, "1e308"), 'd.csv  the column "months" (outcome death) has a time beyond floating point'),
         (lambda rows: [row.__setitem__(5, "0") for row in rows], 'd.csv  the column "died" (outcome death) has no events'),
         (lambda rows: rows.__delitem__(slice(40, None)), "patients are too few to fit a cohort model to; at least 50 are needed"),
     ],
@@ -205,6 +208,22 @@ def test_data_that_cannot_be_fitted(tmp_path, cache, change, said):
     with pytest.raises(DataError) as caught:
         fit_source(_source(), tmp_path)
     assert said in str(caught.value)
+
+
+def test_files_are_named_as_they_can_be_opened_from_here(tmp_path, cache, monkeypatch):
+    study, here = tmp_path / "study", tmp_path / "here"
+    study.mkdir()
+    here.mkdir()
+    rows = _data(120)
+    rows[5][0] = "old"
+    _write(study, rows)
+    for folder, name in ((tmp_path, "study/d.csv"), (study, "d.csv"), (here, "../study/d.csv")):
+        monkeypatch.chdir(folder)
+        with pytest.raises(DataError, match=f'^{name}:7  "old" in the column "age" is not a number$'):
+            fit_source(_source(), study)
+    (study / "d.yaml").unlink()
+    with pytest.raises(DataError, match=r"^\.\./study/d\.yaml  there is no such file$"):
+        fit_source(_source(), study)
 
 
 def test_a_model_that_does_not_exist_yet(tmp_path):

@@ -25,7 +25,7 @@ from trialsim.cohort.fitted.links import Baseline, calibrated, correlation_error
 from trialsim.cohort.fitted.margins import Scores, SmoothMargin
 from trialsim.cohort.fitted.storage import cache_file, code_version
 from trialsim.cohort.fitted.values import FittedValue, fit_value
-from trialsim.data import Card, PatientTable, load_card, read_table
+from trialsim.data import Card, PatientTable, load_card, read_table, shown_path
 from trialsim.errors import DataError, NotSupportedError, Problem, did_you_mean
 from trialsim.units import TIME_UNITS
 
@@ -41,15 +41,16 @@ def fit_source(source: DataSource, directory: Path) -> FittedCohort:
 
     Cached by the content of the data, the card, the options and the code under `$TRIALSIM_CACHE` (else
     `~/.cache/trialsim`). Raises DataError where the card is missing or permits no simulation (before the data are read
-    for anything else), and where the data do not fit the protocol.
+    for anything else), and where the data do not fit the protocol; it names files as they can be opened from here.
     """
     if source.model != "copula":
         raise NotSupportedError(f"population.source.model {source.model}")
     if source.card is None:
-        raise DataError(Problem("has no card (population.source.card), so no model is fitted to it", file=source.data))
-    card = load_card(directory / source.card, shown=source.card)
-    card.require("simulate", file=source.card)
-    table = read_table(directory / source.data, card, shown=source.data)
+        raise DataError(Problem("has no card (population.source.card), so no model is fitted to it", file=shown_path(directory / source.data)))
+    card_file, data_file = directory / source.card, directory / source.data
+    card = load_card(card_file, shown=shown_path(card_file))
+    card.require("simulate", file=shown_path(card_file))
+    table = read_table(data_file, card, shown=shown_path(data_file))
     file = cache_file(content_key(table, card, source))
     if file.exists():
         try:
@@ -139,10 +140,13 @@ class _Outcomes:
                     self.columns.append(column)
 
     def _event(self, name: str, time_column: str, event_column: str, rows: NDArray[np.bool_]) -> tuple[Array, Array]:
-        seen = self.table.numbers(time_column)[rows] * TIME_UNITS.get(self.table.meaning[time_column].unit, 1.0)
+        with np.errstate(over="ignore"):
+            seen = self.table.numbers(time_column)[rows] * TIME_UNITS.get(self.table.meaning[time_column].unit, 1.0)
         event = self.table.numbers(event_column)[rows]
         if (seen < 0).any():
             raise DataError(Problem(f'the column "{time_column}" (outcome {name}) has a negative time ({np.nanmin(seen):g} days)', file=self.table.file))
+        if np.isinf(seen).any():
+            raise DataError(Problem(f'the column "{time_column}" (outcome {name}) has a time beyond floating point', file=self.table.file))
         wrong = event[~np.isnan(event) & (event != 0) & (event != 1)]
         if len(wrong):
             raise DataError(Problem(f'the column "{event_column}" (outcome {name}) holds {wrong[0]:g}; an event is 0 or 1', file=self.table.file))
