@@ -93,14 +93,58 @@ def _await(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Pat
         time.sleep(0.3)
 
 
-@pytest.fixture
-def trialsim(head, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`trialsim("submit", …)` in a process and a folder of its own, as a client of the head."""
+class Client:
+    """`trialsim …` in a process and a folder of its own, as a client of the head."""
 
-    def call(*words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([BIN / "trialsim", *map(str, words)], cwd=tmp_path, env=head, capture_output=True, text=True, timeout=120)
+    def __init__(self, folder: Path, environment: dict[str, str]):
+        self.folder, self._environment = folder, environment
 
-    return call
+    def start(self, *words: object, **more: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([BIN / "trialsim", *map(str, words)], cwd=self.folder, env={**self._environment, **more}, stdout=pipe, stderr=pipe, text=True)
+
+    def __call__(self, *words: object, **more: str) -> tuple[int, str, list[str]]:
+        """Its exit code, its stdout, and the lines of its stderr."""
+        return ended(self.start(*words, **more))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err.splitlines()
+
+
+@pytest.fixture(scope="module")
+def trialsim(head, tmp_path_factory) -> Client:
+    return Client(tmp_path_factory.mktemp("client"), head)
+
+
+OPTIONS = ("--set", "hr=0.6", "--seed", "3", "--replicates", "150", "--assert", "power[base] >= 0.999")
+
+
+@pytest.fixture(scope="module")
+def jobs(trialsim, head, small_protocol_text) -> dict[str, str]:
+    """How to follow two jobs: `sent`, and `refused` for its --out. They run while other tests do."""
+    folder = trialsim.folder
+    (folder / "small.yaml").write_text(small_protocol_text)
+    (folder / "taken").mkdir()
+    (folder / "taken" / "thesis.doc").write_text("x")
+    where = ("--address", head["ADDRESS"], "--no-wait", "--out")
+    started = {
+        "sent": trialsim.start("submit", "small.yaml", *where, folder / "there", *OPTIONS),
+        "refused": trialsim.start("submit", "small.yaml", *where, folder / "taken", "--installed"),
+    }
+    found = {}
+    for name, process in started.items():
+        code, out, lines = ended(process)
+        assert code == 0, lines
+        job = out.strip()
+        assert out == f"{job}\n"
+        assert job.startswith("trialsim-SMALL-")
+        found[name] = f"submit --job {job} --address {head['ADDRESS']}"
+        assert lines[-1] == f"follow it with `trialsim {found[name]}`"
+        code_too, place = (" and the code of trialsim", "there") if name == "sent" else ("", "taken")
+        assert lines[0] == f"job {job}: sent small.yaml{code_too}; the run is stored there in {folder / place}"
+    return found
 
 
 @pytest.fixture
@@ -112,73 +156,51 @@ def here(tmp_path, monkeypatch) -> Callable[..., object]:
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
-def test_a_job_there_is_a_run_here(trialsim, here, head, small_protocol, tmp_path):
-    """Two jobs at a time. One is followed, left with Ctrl-C, and followed again; the other cannot be run."""
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "thesis.doc").write_text("x")
-    refused = trialsim("submit", small_protocol, "--address", head["ADDRESS"], "--no-wait", "--out", tmp_path / "taken", "--installed")
-    options = ("--set", "hr=0.6", "--seed", 3, "--replicates", 150, "--assert", "power[base] >= 0.999")
-    sent = trialsim("submit", small_protocol, "--address", head["ADDRESS"], "--no-wait", "--out", tmp_path / "there", *options)
-    for done in (refused, sent):  # --no-wait prints the id
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("trialsim-SMALL-")
-        assert len(done.stdout.splitlines()) == 1
-        assert done.stderr.splitlines()[-1] == f"follow it with `{_following(done, head)}`"
-    assert sent.stderr.splitlines()[0].endswith(f"sent small.yaml and the code of trialsim; the run is stored there in {tmp_path / 'there'}")
-    assert "code of trialsim" not in refused.stderr
-
-    how = _following(sent, head)
-    follower = subprocess.Popen([BIN / "trialsim", *how.split()[1:]], cwd=tmp_path, env=head, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_leaving_a_job_does_not_end_it(trialsim, jobs, head):
+    follower = trialsim.start(*jobs["sent"].split())
     heard = follower.stderr.readline()  # it follows
     follower.send_signal(signal.SIGINT)
-    out, err = follower.communicate(timeout=30)
-    assert (follower.returncode, out) == (130, ""), heard + err
-    job = sent.stdout.strip()
-    assert err.splitlines()[-1] == f"job {job} goes on; follow it with `{how}`, stop it with `ray job stop {job} --address {head['ADDRESS']}`"
+    code, out, lines = ended(follower)
+    assert (code, out) == (130, ""), heard
+    job = jobs["sent"].split()[2]
+    assert lines[-1] == f"job {job} goes on; follow it with `trialsim {jobs['sent']}`, stop it with `ray job stop {job} --address {head['ADDRESS']}`"
 
-    local = here("run", small_protocol, "--json", "--workers", 1, "--out", "local", *options)
+
+def test_an_unknown_job_and_strangers(trialsim, jobs, head, here):
+    unknown = trialsim.start("submit", "--job", "nobody", "--address", head["ADDRESS"])
+    stranger = trialsim.start("submit", "small.yaml", "--address", head["ADDRESS"], RAY_AUTH_TOKEN="not-the-token-of-this-cluster-000000")
+    assert ended(unknown) == (2, "", [f"{head['ADDRESS']}: has no job nobody"])
+    wants = f"--address {head['ADDRESS']}: the cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN)"
+    assert ended(stranger) == (2, "", [wants])
+    doctor = json.loads(here("doctor", "--json", "--address", head["ADDRESS"]).stdout)
+    assert (doctor["ray_reachable"], doctor["ray"]) == (False, wants.partition(": ")[2])
+
+
+def test_what_is_refused_there_is_refused_here(trialsim, jobs):
+    """The line that `run` says there is in the log, and its exit code is ours."""
+    code, out, lines = trialsim(*jobs["refused"].split())
+    assert (code, out) == (2, "")
+    assert any(line.startswith(f"--out {trialsim.folder / 'taken'}: is not empty") for line in lines)
+    assert not (trialsim.folder / "runs").exists()
+
+
+def test_the_same_bits_come_back(trialsim, jobs, here):
+    """With the exit code of an --assert that does not hold."""
+    local = here("run", trialsim.folder / "small.yaml", "--json", "--workers", 1, *OPTIONS)
     assert local.exit_code == 5
-    fetched = trialsim(*how.split()[1:], "--to", "fetched", "--json")  # the exit code there is the one here
-    assert fetched.returncode == 5, fetched.stderr
-    found = json.loads(fetched.stdout)
+    code, out, lines = trialsim(*jobs["sent"].split(), "--to", "fetched", "--json")
+    assert code == 5, lines
+    found = json.loads(out)
     assert found["engine"]["executor"] == "ray"
     assert found["results"] == json.loads(local.stdout)["results"]
-    assert json.loads((tmp_path / "fetched" / "results.json").read_text()) == found
-    assert "<html" in (tmp_path / "fetched" / "report.html").read_text()
-    assert {path.name for path in (tmp_path / "fetched").iterdir()} == {"results.json", "results.parquet", "report.html", "protocol.yaml"}
-    assert (tmp_path / "there" / "manifest.json").is_file()
-    lines = fetched.stderr.splitlines()
+    folder = trialsim.folder / "fetched"
+    assert json.loads((folder / "results.json").read_text()) == found
+    assert "<html" in (folder / "report.html").read_text()
+    assert {path.name for path in folder.iterdir()} == {"results.json", "results.parquet", "report.html", "protocol.yaml"}
+    assert (trialsim.folder / "there" / "manifest.json").is_file()
     assert any("working_dir_files" in line and line.startswith("trialsim from ") for line in lines)  # the code that travelled is what ran
     assert any(line.startswith("not met: power[base] >= 0.999") for line in lines)
     assert not [line for line in lines if "BEGIN" in line or len(line) > 1000]
-
-    failed = trialsim(*_following(refused, head).split()[1:])
-    assert (failed.returncode, failed.stdout) == (2, "")
-    assert any(line.startswith(f"--out {tmp_path / 'taken'}: is not empty") for line in failed.stderr.splitlines())
-    assert not (tmp_path / "runs").exists()
-
-
-def _following(sent: subprocess.CompletedProcess[str], head: dict[str, str]) -> str:
-    return f"trialsim submit --job {sent.stdout.strip()} --address {head['ADDRESS']}"
-
-
-def test_an_unknown_job_and_a_look_at_the_cluster(trialsim, head):
-    unknown = trialsim("submit", "--job", "nobody", "--address", head["ADDRESS"])
-    assert (unknown.returncode, unknown.stderr) == (2, f"{head['ADDRESS']}: has no job nobody\n")
-    found = json.loads(trialsim("doctor", "--json", "--address", head["ADDRESS"]).stdout)
-    assert found["ray_reachable"] is True
-    assert found["ray"].startswith("a job server, Ray 2.")
-
-
-def test_without_a_token_nobody_is_let_in(head, small_protocol, tmp_path):
-    stranger = {**head, "RAY_AUTH_TOKEN": "not-the-token-of-this-cluster-000000"}
-    done = subprocess.run(
-        [BIN / "trialsim", "submit", small_protocol, "--address", head["ADDRESS"]], cwd=tmp_path, env=stranger, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        f"--address {head['ADDRESS']}: the cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN)"
-    ]
 
 
 @pytest.mark.parametrize(
