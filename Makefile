@@ -34,4 +34,4 @@ verify: setup
 	$(BIN)/python -m pytest tests/verification -m slow
 
 bench: setup
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
+	$(BIN)/python -m pytest tests/benchmarks -o addopts="-q --import-mode=importlib" --benchmark-only --benchmark-columns=min,median,iqr,rounds

@@ -1,6 +1,7 @@
 """Whole trials, every stage included, on one core; and the floor under the survival trial.
 
-Nothing is asserted about time. `make bench` prints medians; a block is 128 replicates, so replicates/s = 128 / median.
+Nothing is asserted about time. `make bench` prints medians; a block is 512 replicates, as a run makes it for 400 patients, so
+replicates/s = 512 / median.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trialsim.simulate import compile_trial, simulate
 from trialsim.spec import load
 
 PROTOCOLS = Path(__file__).parent / "protocols"
-REPLICATES = 128
+REPLICATES = 512
 
 
 @pytest.fixture(autouse=True)
