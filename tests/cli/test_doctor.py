@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,6 +51,17 @@ def test_plain_lines(doctor):
     assert lines[0].startswith(f"python        {platform.python_version()} on ")
     assert lines[-1] == "ray cluster   http://127.0.0.1:1: not reachable: no Ray job server answers"
     assert [line.split()[0] for line in lines].count("torch") == 2  # its version, its threads
+
+
+@pytest.mark.parametrize(
+    ("address", "said"), [("127.0.0.1:1", "nothing answers at 127.0.0.1:1 (Connection refused)"), ("nowhere", "write auto, HOST:6379 or http://HOST:8265")]
+)
+def test_an_address_that_does_not_answer_costs_no_minutes(tmp_path, address, said):
+    """In a process that is connected to no cluster."""
+    command = [Path(sys.executable).parent / "trialsim", "doctor", "--address", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == f"ray cluster   {address}: not reachable: {said}"
 
 
 def test_a_cluster_this_process_is_connected_to(doctor, ray_cluster):
