@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
 
 from trialsim.errors import IncompleteRunError, InvalidInputError, UsageError
 from trialsim.execution.executors import make_executor, n_cores
-from trialsim.execution.executors.local import LocalExecutor
+from trialsim.execution.executors.local import LocalExecutor, _work_through
 from trialsim.execution.executors.ray import RayExecutor
 from trialsim.execution.manifest import PlannedCell, engine_versions
 from trialsim.execution.store import create_directory
@@ -142,3 +145,19 @@ def test_an_address_where_nobody_answers():
         ray._connect(ray._import_ray(), "127.0.0.1:1")
     with pytest.raises(IncompleteRunError, match="--address here:there: no Ray cluster answers"):
         ray._connect(ray._import_ray(), "here:there")
+
+
+def test_a_pool_that_is_broken_when_it_is_given_a_task_loses_nothing():
+    chunks = [Block(0, 64), Block(64, 64), Block(128, 64)]
+    queue, again, taken = TaskQueue([chunks], {0: chunks}), deque(), []
+
+    def submit(task):
+        if len(taken) == 1:
+            raise BrokenProcessPool("a worker died while this one was on its way")
+        taken.append(task)
+        return Future()
+
+    with pytest.raises(BrokenProcessPool):
+        list(_work_through(queue, 2, submit, again))
+    rest = [*again, *iter(lambda: queue.next(2), None)]
+    assert sorted(chunk.first for task in rest if not task.evaluate for chunk in task.chunks) == [0, 64, 128]

@@ -92,7 +92,9 @@ def _work_through(queue: TaskQueue, workers: int, submit: Callable[[Task], Futur
     try:
         while True:
             while len(flying) <= workers and (task := again.popleft() if again else queue.next(workers)):
-                flying[submit(task)] = task
+                again.appendleft(task)  # a pool that is already broken refuses it: it must not be lost
+                future = submit(task)
+                flying[future] = again.popleft()
             if not flying:
                 return
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
