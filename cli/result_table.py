@@ -1,4 +1,4 @@
-"""The operating characteristics of a run as tables for the eye: every number with its Monte Carlo standard error."""
+"""The operating characteristics of a run as tables for the eye: every number with its Monte Carlo standard error and its n."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def print_results(rows: Sequence[Row], console: Console | None = None) -> None:
         if not console.is_terminal:
             console = Console(width=WIDTH)
     measures = {row["measure"] for row in rows}
-    console.print(_table(rows, MAIN))
+    console.print(_table(rows, MAIN, counted="power"))
     if any(row["null"] and row["measure"] == "power" for row in rows):
         console.print("* type I error: the true effect lies in the null hypothesis", highlight=False)
     if "power_ignoring_futility" in measures:
@@ -43,14 +43,25 @@ def print_results(rows: Sequence[Row], console: Console | None = None) -> None:
         scales = dict.fromkeys(row["scale"] for row in rows if row["measure"] == "empirical_se")
         console.print(f"\nestimates ({', '.join(scales)})", highlight=False)
         console.print(_table(rows, ESTIMATION))
+        counts = [row["n"] for row in rows if row["measure"] == "empirical_se" and row["look"] is None]
+        console.print(f"over {_range(counts)} trials that gave an estimate", highlight=False)
     looks = range(1, max((row["look"] or 0 for row in rows), default=0) + 1)
     if len(looks) > 1:
         console.print("\nby look", highlight=False)
-        console.print(_table(rows, BY_LOOK, looks))
+        console.print(_table(rows, BY_LOOK, looks, counted="look_time"))
+        console.print("decisions are shares of all trials; the rest is over the trials that came to the look", highlight=False)
 
 
-def _table(rows: Sequence[Row], columns: Mapping[str, str], looks: Sequence[int | None] = (None,)) -> Table:
-    """A row per cell, comparison and look; only the columns and labels that are needed."""
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _table(rows: Sequence[Row], columns: Mapping[str, str], looks: Sequence[int | None] = (None,), counted: str | None = None) -> Table:
+    """A row per cell, comparison and look; only the columns and labels that are needed.
+
+    `counted`: the measure whose n is the number of trials shown.
+    """
     cells: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         cells.setdefault((row["design"], row["scenario"]), []).append(row)
@@ -63,6 +74,8 @@ def _table(rows: Sequence[Row], columns: Mapping[str, str], looks: Sequence[int 
             table.add_column(name, overflow="fold")
     for title in (*(() if looks == (None,) else ("look",)), *columns.values()):
         table.add_column(title, justify="right", no_wrap=True)
+    if counted is not None:
+        table.add_column("trials", justify="right", no_wrap=True)
     for (design, scenario), own in cells.items():
         for comparison in comparisons:
             analysis, arm, _ = comparison
@@ -76,6 +89,7 @@ def _table(rows: Sequence[Row], columns: Mapping[str, str], looks: Sequence[int 
                         *(Text(label[name] if first else "") for name, wanted in names.items() if wanted),
                         *(() if look is None else (Text(str(look)),)),
                         *(_number(row, ignoring if row is not None and row["measure"] == "power" else None) for row in found),
+                        *(() if counted is None else (_count(_find(own, counted, comparison, look)),)),
                     )
                     first = False
     return table
@@ -90,6 +104,10 @@ def _find(rows: Sequence[Row], measure: str, comparison: tuple[str, str | None, 
             if of_trial or (row["analysis"] == analysis and row["arm"] == arm):
                 return row
     return None
+
+
+def _count(row: Row | None) -> Text:
+    return Text("" if row is None else f"{row['n']:,}")
 
 
 def _number(row: Row | None, ignoring: Row | None) -> Text:

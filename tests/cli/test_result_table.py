@@ -60,6 +60,7 @@ def test_every_number_has_its_mcse_and_type_i_errors_are_marked():
     assert "0.0249 ± 0.0005†" in text
     assert "* type I error" in text
     assert "0.902 ± 0.003" in text
+    assert text.count("10,000") == 2
     assert "29.57 ± 0.07" in text
     assert "300.5 ± 0.7" in text
     assert "999" not in text

@@ -52,7 +52,7 @@ def test_a_table_without_json(trialsim, small_protocol):
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[0].split() == ["scenario", "power", "patients", "events", "months"]
+    assert lines[0].split() == ["scenario", "power", "patients", "events", "months", "trials"]
     assert "by look" in lines
     assert "* type I error: the true effect lies in the null hypothesis" in lines
 

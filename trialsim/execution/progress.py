@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -82,7 +83,10 @@ class Tally:
         """`0.901 ± 0.003` so far; the first analysis of the protocol."""
         n, x = self.n[cell], self.rejected[cell]
         mcse = proportion_mcse(x, n)
-        return "" if mcse is None else f"{x / n:.3f} ± {mcse:.3f}"
+        if mcse is None:
+            return ""
+        decimals = max(3, -math.floor(math.log10(mcse)))  # to the first digit of the standard error
+        return f"{x / n:.{decimals}f} ± {mcse:.{decimals}f}"
 
 
 class PlainProgress(Tally):
