@@ -2,7 +2,11 @@
 
 The leading axis is `replicate`, then `patient`, then `look`. Float tensors are float64. Nobody mutates a record.
 
-    Block ──► Cohort ──► (Twins) ──► Enrolment ──► EventData | ValueData ──► Estimates ──► TrialRecord
+    Block ──► Cohort ──► (Twins) ──► Enrolment ──► AnalysisData ──► Estimates ──► TrialRecord
+
+AnalysisData is one of EventData, ValueData, VisitData, RecurrentData, HierarchyData: what a method takes (`Analysis.takes`).
+In all of them `group` is 0 in the reference arm and 1 in the test arm of the comparison; 2, 3, … are the other test arms of
+an analysis whose model spans all its arms (`Analysis.joint`, `n_groups` > 2), and never occur otherwise.
 """
 
 from __future__ import annotations
@@ -49,6 +53,7 @@ class EventData:
     `time` is follow-up in days; a *negative* time marks a patient who is not in the analysis (not yet randomised, or of
     a third arm); their `event` must be false and their other values mean nothing. `event` is false where censored. `group` is 1 in the test arm and 0
     in the reference arm. `stratum` counts from 0. `covariates` has one column per number (categories are indicators).
+    `competing` is true where follow-up ended with an event of another cause (`event` is then false); None: no other causes.
     """
 
     time: Float[Tensor, "replicate patient"]
@@ -57,13 +62,16 @@ class EventData:
     stratum: Int[Tensor, "replicate patient"] | None = None
     n_strata: int = 1
     covariates: Float[Tensor, "replicate patient covariate"] | None = None
+    competing: Bool[Tensor, "replicate patient"] | None = None
+    n_groups: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ValueData:
-    """A single-valued (continuous) endpoint at one data cut, or in real data.
+    """A single-valued endpoint at one data cut, or in real data: continuous, binary (0 or 1), ordinal (0, 1, …), a count.
 
-    `value` is NaN for a patient who is not in the analysis or whose value is missing. The other fields are as in EventData.
+    `value` is NaN for a patient who is not in the analysis or whose value is missing. `exposure` is the time a count was
+    observed (days; None: the same for all). The other fields are as in EventData.
     """
 
     value: Float[Tensor, "replicate patient"]
@@ -71,6 +79,61 @@ class ValueData:
     stratum: Int[Tensor, "replicate patient"] | None = None
     n_strata: int = 1
     covariates: Float[Tensor, "replicate patient covariate"] | None = None
+    exposure: Float[Tensor, "replicate patient"] | None = None
+    n_groups: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VisitData:
+    """A continuous endpoint at several visits, at one data cut or in real data.
+
+    `value` is NaN where a visit is missing (or after the cut); a patient without any value is not in the analysis. `at` is
+    the index of the visit whose contrast is asked for. `baseline` is the value before treatment where the endpoint has one
+    (what constrained longitudinal data analysis puts among the visits). The other fields are as in EventData.
+    """
+
+    value: Float[Tensor, "replicate patient visit"]
+    group: Int[Tensor, "replicate patient"]
+    at: int
+    baseline: Float[Tensor, "replicate patient"] | None = None
+    stratum: Int[Tensor, "replicate patient"] | None = None
+    n_strata: int = 1
+    covariates: Float[Tensor, "replicate patient covariate"] | None = None
+    n_groups: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentData:
+    """Events that recur, at one data cut or in real data.
+
+    `time` holds the times of a patient's events since randomisation (days), increasing, infinite where there are no more;
+    all finite ones lie within `follow_up`. A negative `follow_up` marks a patient who is not in the analysis. The other fields
+    are as in EventData.
+    """
+
+    time: Float[Tensor, "replicate patient event"]
+    follow_up: Float[Tensor, "replicate patient"]
+    group: Int[Tensor, "replicate patient"]
+    stratum: Int[Tensor, "replicate patient"] | None = None
+    n_strata: int = 1
+    covariates: Float[Tensor, "replicate patient covariate"] | None = None
+    n_groups: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HierarchyData:
+    """Several endpoints of the same patients, the most important first, for pairwise comparison.
+
+    The parts agree in their patients, `group` and `stratum`. `favours` has +1 where a longer time or larger value wins, -1
+    where a smaller one does; `thresholds` the difference that must be exceeded to win (0: any).
+    """
+
+    parts: tuple[EventData | ValueData, ...]
+    favours: tuple[int, ...]
+    thresholds: tuple[float, ...]
+
+
+AnalysisData = EventData | ValueData | VisitData | RecurrentData | HierarchyData
 
 
 # Why an analysis failed in a replicate. 0 is success; a failed analysis never rejects.
@@ -82,6 +145,10 @@ FAILURES = {
     4: "singular design",
     5: "did not converge",
     6: "no events in an arm",
+    7: "complete separation",
+    8: "an arm has no value at a visit",
+    9: "the follow-up of an arm ends before the restriction time",
+    10: "not reached in an arm",
 }
 
 

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from trialsim.analysis.imputation import Imputation
 from trialsim.analysis.multiplicity import Multiplicity
 from trialsim.parts import Part
-from trialsim.records import Estimates, EventData, ValueData
+from trialsim.records import AnalysisData, Estimates, EventData, HierarchyData, RecurrentData, ValueData, VisitData
 from trialsim.units import Probability, Share
 
 EndpointType = Literal["time_to_event", "continuous", "binary", "count", "ordinal", "composite"]
@@ -71,6 +71,10 @@ class Analysis(Part):
     takes_covariates: ClassVar[bool] = False
     takes_strata: ClassVar[bool] = False
     needs_endpoint: ClassVar[bool] = True
+    takes: ClassVar[type[EventData] | type[ValueData] | type[VisitData] | type[RecurrentData] | type[HierarchyData]] = EventData
+    """The record its kernel takes."""
+    joint: ClassVar[bool] = False
+    """Whether several test arms are levels of one model; otherwise each comparison sees its two arms only."""
 
     estimand: str | None = Field(default=None, description="The estimand this analysis answers. Or give `endpoint` and `treatment`.")
     endpoint: str | None = Field(default=None, description="The endpoint analysed, where no estimand is named.")
@@ -124,7 +128,7 @@ class Analysis(Part):
         if self.multiplicity != "none":
             yield f"multiplicity: {self.multiplicity if isinstance(self.multiplicity, str) else 'graph'} inside an analysis"
 
-    def estimate(self, data: EventData | ValueData, *, favours: int) -> Estimates:
+    def estimate(self, data: AnalysisData, *, favours: int) -> Estimates:
         """Test against reference in every replicate.
 
         `favours` is +1 when a larger estimate favours the test arm and -1 when a smaller one does; it signs `statistic`

@@ -36,6 +36,7 @@ class Ancova(Analysis):
     """Difference in means adjusted for covariates; see the module."""
 
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous",)
+    takes = ValueData
     scale: ClassVar[str | None] = "difference"
     std_error_scale: ClassVar[str | None] = "difference"
     takes_covariates: ClassVar[bool] = True

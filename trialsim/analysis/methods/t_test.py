@@ -25,6 +25,7 @@ class TTest(Analysis):
     """Difference in means, Welch or pooled; see the module."""
 
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous",)
+    takes = ValueData
     scale: ClassVar[str | None] = "difference"
     std_error_scale: ClassVar[str | None] = "difference"
 
