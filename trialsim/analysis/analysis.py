@@ -21,6 +21,9 @@ from trialsim.units import Probability, Share
 EndpointType = Literal["time_to_event", "continuous", "binary", "count", "ordinal", "composite"]
 
 
+Takes = type[EventData] | type[ValueData] | type[VisitData] | type[RecurrentData] | type[HierarchyData]
+
+
 def _one_or_many(given: Any) -> Any:
     return (given,) if isinstance(given, str) else given
 
@@ -71,7 +74,7 @@ class Analysis(Part):
     takes_covariates: ClassVar[bool] = False
     takes_strata: ClassVar[bool] = False
     needs_endpoint: ClassVar[bool] = True
-    takes: ClassVar[type[EventData] | type[ValueData] | type[VisitData] | type[RecurrentData] | type[HierarchyData]] = EventData
+    takes: ClassVar[Takes] = EventData
     """The record its kernel takes."""
     joint: ClassVar[bool] = False
     """Whether several test arms are levels of one model; otherwise each comparison sees its two arms only."""
