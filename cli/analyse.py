@@ -65,11 +65,12 @@ def analyse_file(
     sets: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of `trialsim.analysis/1`, one per analysis, in the protocol's order; what was left out is said on stderr."""
-    from trialsim_cli.questions import card_of, check_mapping, chosen_analyses, endpoint_of, question_of
+    from trialsim_cli.questions import Asking, card_of, check_mapping, chosen_analyses, endpoint_of, favours, treatment_of
 
-    from trialsim.analysis.real_data import event_data, value_data
+    from trialsim.analysis.real_data import hierarchy_data, record_for
     from trialsim.analysis.result import result_row
     from trialsim.data import load_card, read_table
+    from trialsim.records import AnalysisData, HierarchyData
     from trialsim.spec import load
 
     study = load(protocol_file, sets or {})
@@ -81,27 +82,37 @@ def analyse_file(
     table = read_table(data_file, None if card is None else load_card(card))
     for column, value in where.items():
         table = table.where(column, value)
+    if "frequency" in mapping:
+        table = table.repeated(mapping["frequency"])
+    asking = Asking(study, protocol, table, mapping, arm_values, time_unit)
     rows, said = [], set()
     for name, method in analyses.items():
-        _, endpoint = endpoint_of(protocol, method)
-        question = question_of(study, protocol, method, table, mapping=mapping, arm_values=arm_values, time_unit=time_unit)
-        data = event_data(table, question) if endpoint.is_event else value_data(table, question)
-        for note in question.notes:
-            if note not in said:
-                say(f"{name}: {note}")
-                said.add(note)
-        rows.append(
-            result_row(
-                name,
-                method,
-                data,
-                favours=1 if endpoint.direction == "higher_is_better" else -1,
-                test=question.test,
-                reference=question.reference,
-                visit=None if question.visit is None else question.visit.id,
-                population="all_randomized",
+        treatment = treatment_of(protocol, method)
+        for test in treatment.tests:
+            if method.takes is HierarchyData:
+                tiers = asking.tiers(method, test)
+                question, sign = tiers[0].question, 1
+                data: AnalysisData = hierarchy_data(table, tiers)
+            else:
+                endpoint_name, endpoint = endpoint_of(protocol, method)
+                question, sign = asking.question(method, endpoint_name, test), favours(endpoint)
+                data = record_for(method.takes, table, question, kind=endpoint.type)
+            for note in question.notes:
+                if note not in said:
+                    say(f"{name}: {note}")
+                    said.add(note)
+            rows.append(
+                result_row(
+                    name,
+                    method,
+                    data,
+                    favours=sign,
+                    test=test,
+                    reference=treatment.reference,
+                    visit=None if question.visit is None else question.visit.id,
+                    population="all_randomized",
+                )
             )
-        )
     return rows
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.errors import DataError, NotSupportedError, Problem, ProtocolError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from trialsim.analysis import Analysis
-    from trialsim.analysis.real_data import Question, Visit
+    from trialsim.analysis import Analysis, Treatment
+    from trialsim.analysis.real_data import Question, Tier, Visit
     from trialsim.cohort import DataSource
     from trialsim.data import PatientTable
     from trialsim.spec import Protocol, Study
     from trialsim.spec.sections.endpoints import Endpoint
+    from trialsim.units import Quantity
 
 
 def chosen_analyses(protocol: Protocol, only: tuple[str, ...]) -> dict[str, Analysis]:
     """The analyses asked for, all if none is named. Refuses what the engine cannot do and an endpoint the method cannot analyse."""
     from trialsim.parts import walk
+    from trialsim.records import HierarchyData
 
     for name in only:
         if name not in protocol.analyses:
@@ -32,6 +35,8 @@ def chosen_analyses(protocol: Protocol, only: tuple[str, ...]) -> dict[str, Anal
     if cannot:
         raise NotSupportedError(cannot)
     for name, method in chosen.items():
+        if method.takes is HierarchyData:
+            continue
         endpoint_name, endpoint = endpoint_of(protocol, method)
         if ("time_to_event" if endpoint.is_event else endpoint.type) not in method.endpoint_types:
             able = " or ".join(method.endpoint_types)
@@ -80,58 +85,113 @@ def endpoint_of(protocol: Protocol, method: Analysis) -> tuple[str, Endpoint]:
     return name, protocol.endpoints[name]
 
 
-def visit_of(protocol: Protocol, method: Analysis) -> Visit | None:
-    """The visit of an analysis, where its endpoint has visits: as the estimand names it, else the last."""
-    from trialsim.analysis.real_data import Visit
+def favours(endpoint: Endpoint) -> int:
+    """+1 where a larger value (or a longer time) favours the test arm in the estimate's direction, -1 where a smaller one does."""
+    return 1 if endpoint.direction == "higher_is_better" else -1
 
-    _, endpoint = endpoint_of(protocol, method)
-    named = None if method.estimand is None else protocol.estimands[method.estimand].visit
+
+def visit_of(protocol: Protocol, method: Analysis, endpoint: Endpoint) -> Visit | None:
+    """The visit of an analysis: the method's `at`, else as the estimand names it, else the endpoint's last; None: not by visit."""
+    own = getattr(method, "at", None)
+    named = own if isinstance(own, str) else None if method.estimand is None else protocol.estimands[method.estimand].visit
     if endpoint.is_event or not (named or endpoint.at):
         return None
     days = {visit: found.at for visit, found in protocol.visits.items() if found.at is not None}
-    name = named or max(endpoint.at, key=lambda visit: days.get(visit, 0.0))
-    window = protocol.visits[name].window if name in protocol.visits else None
-    return Visit(id=name, at=days.get(name), window=window or 0.0)
+    return _visit(protocol, named or max(endpoint.at, key=lambda visit: days.get(visit, 0.0)))
 
 
-def question_of(
-    study: Study,
-    protocol: Protocol,
-    method: Analysis,
-    table: PatientTable,
-    *,
-    mapping: Mapping[str, str],
-    arm_values: Mapping[str, str],
-    time_unit: str | None,
-) -> Question:
-    """The analysis in the words of the data. Columns: those of `population.source`, then `--map`, then `--map endpoint.role`."""
-    from trialsim.analysis.real_data import PROGNOSIS, Question
+def _visit(protocol: Protocol, name: str, column: str | None = None) -> Visit:
+    from trialsim.analysis.real_data import Visit
 
-    name, endpoint = endpoint_of(protocol, method)
-    visit = visit_of(protocol, method)
+    found = protocol.visits.get(name)
+    return Visit(id=name, at=None if found is None else found.at, window=(found.window if found is not None else None) or 0.0, column=column)
+
+
+def treatment_of(protocol: Protocol, method: Analysis) -> Treatment:
+    """The comparison of an analysis, by itself or by its estimand."""
     treatment = method.treatment if method.estimand is None else protocol.estimands[method.estimand].treatment
     assert treatment is not None
-    source = data_source(protocol)
-    columns = {} if source is None else _columns_of(source, endpoint, visit)
-    columns.update({role: column for role, column in mapping.items() if "." not in role})
-    columns.update({key.rpartition(".")[2]: column for key, column in mapping.items() if key.rpartition(".")[0] == name})
-    for column in columns.values():
-        table.require(column)
-    prognosis = None
-    if PROGNOSIS in method.covariates:
-        prognosis = _prognosis(study, protocol, table, endpoint, visit)
-    return Question(
-        test=treatment.tests[0],
-        reference=treatment.reference,
-        arms={**({} if source is None else source.arms), **arm_values},
-        columns=columns,
-        covariates=method.covariates,
-        stratify_by=method.stratify_by,
-        visit=visit,
-        change=endpoint.change_from is not None,
-        days=_days(time_unit, table, columns.get("time") if endpoint.is_event else None),
-        prognosis=prognosis,
-    )
+    return treatment
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The protocol, the data and how the user maps one to the other: what every question of an analysis is made from."""
+
+    study: Study
+    protocol: Protocol
+    table: PatientTable
+    mapping: Mapping[str, str]
+    arm_values: Mapping[str, str]
+    time_unit: str | None = None
+
+    def question(self, method: Analysis, endpoint_name: str, test: str) -> Question:
+        """One comparison of an analysis in the words of the data.
+
+        Columns: those of `population.source`, then of the method's options, then `--map`, then `--map endpoint.role`.
+        """
+        from trialsim.analysis.real_data import PROGNOSIS, Question
+
+        protocol, endpoint = self.protocol, self.protocol.endpoints[endpoint_name]
+        visit = visit_of(protocol, method, endpoint)
+        treatment = treatment_of(protocol, method)
+        source = data_source(protocol)
+        columns = {} if source is None else _columns_of(source, endpoint, visit)
+        columns |= {role: column for role in ("id", "exposure") if isinstance(column := getattr(method, role, None), str)}
+        columns |= {role: column for role, column in self.mapping.items() if "." not in role}
+        columns |= {key.rpartition(".")[2]: column for key, column in self.mapping.items() if key.rpartition(".")[0] == endpoint_name}
+        for column in columns.values():
+            self.table.require(column)
+        return Question(
+            test=test,
+            reference=treatment.reference,
+            others=tuple(arm for arm in treatment.tests if arm != test) if method.joint else (),
+            arms={**({} if source is None else source.arms), **self.arm_values},
+            columns=columns,
+            covariates=method.covariates,
+            stratify_by=method.stratify_by,
+            visit=visit,
+            visits=self._visits(endpoint, source),
+            change=endpoint.change_from is not None,
+            days=_days(self.time_unit, self.table, columns.get("time") if endpoint.is_event else None),
+            cause=self._cause(method, endpoint),
+            prognosis=_prognosis(self.study, protocol, self.table, endpoint, visit) if PROGNOSIS in method.covariates else None,
+        )
+
+    def tiers(self, method: Analysis, test: str) -> tuple[Tier, ...]:
+        """The endpoints of a hierarchy, as questions."""
+        from trialsim.analysis.real_data import Tier
+
+        thresholds: Mapping[str, Quantity] = getattr(method, "thresholds", None) or {}
+        found = []
+        for name in getattr(method, "hierarchy", ()):
+            endpoint = self.protocol.endpoints[name]
+            # A later event is better where fewer are: time wins by being longer.
+            good = -favours(endpoint) if endpoint.is_event else favours(endpoint)
+            threshold = thresholds[name].value if name in thresholds else 0.0
+            found.append(Tier(endpoint=name, question=self.question(method, name, test), kind=endpoint.type, favours=good, threshold=threshold))
+        return tuple(found)
+
+    def _visits(self, endpoint: Endpoint, source: DataSource | None) -> tuple[Visit, ...]:
+        """The endpoint's visits in order of time, with their columns where the data are wide."""
+        from trialsim.cohort import ValueColumns
+
+        given = None if source is None else source.outcomes.get(endpoint.outcome or "")
+        columns = given.columns if isinstance(given, ValueColumns) else {}
+        days = {name: found.at for name, found in self.protocol.visits.items() if found.at is not None}
+        return tuple(_visit(self.protocol, name, columns.get(name)) for name in sorted(endpoint.at, key=lambda name: days.get(name, 0.0)))
+
+    def _cause(self, method: Analysis, endpoint: Endpoint) -> str | None:
+        """The event of interest in the words of the data: an outcome of several is its number among them, unless the data have its name."""
+        cause = getattr(method, "cause", None)
+        if not hasattr(method, "cause"):
+            return None
+        if cause is None:
+            return "1"
+        role = self.mapping.get("event", self.mapping.get("status", "event"))
+        if cause in endpoint.components and not (role in self.table.meaning and self.table.equals(role, cause).any()):
+            return str(endpoint.components.index(cause) + 1)
+        return str(cause)
 
 
 def _columns_of(source: DataSource, endpoint: Endpoint, visit: Visit | None) -> dict[str, str]:

@@ -8,13 +8,13 @@ from typing import Any
 from trialsim.analysis.analysis import Analysis
 from trialsim.analysis.inference import confidence_interval, p_value
 from trialsim.errors import DataError, Problem
-from trialsim.records import FAILURES, EventData, ValueData
+from trialsim.records import FAILURES, AnalysisData
 
 SCHEMA = "trialsim.analysis/1"
 
 
 def result_row(
-    name: str, method: Analysis, data: EventData | ValueData, *, favours: int, test: str, reference: str, visit: str | None, population: str
+    name: str, method: Analysis, data: AnalysisData, *, favours: int, test: str, reference: str, visit: str | None, population: str
 ) -> dict[str, Any]:
     """Estimate on the natural scale, standard error on the scale of inference, test, interval at 1 - 2 one-sided alpha.
 

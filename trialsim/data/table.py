@@ -97,7 +97,19 @@ class PatientTable:
         rows = self.equals(name, _TRUTH.get(str(value), value) if name not in self.text and name not in self.levels else value)
         if not rows.any():
             raise DataError(Problem(f"no row has {name} = {value}", file=self.file))
-        kept = np.flatnonzero(rows)
+        return self._of(np.flatnonzero(rows))
+
+    def repeated(self, name: str) -> PatientTable:
+        """Every row as often as its number in a column says, for tables of frequencies; DataError where that is not a whole number."""
+        times = self.numbers(name)
+        wrong = np.flatnonzero(~((times >= 0) & (times == np.round(times))))
+        if len(wrong):
+            raise DataError(
+                Problem(f'the frequency "{name}" of row {self.rows[wrong[0]] + 1} is not a whole number from 0: {times[wrong[0]]:g}', file=self.file)
+            )
+        return self._of(np.repeat(np.arange(self.n), times.astype(np.int64)))
+
+    def _of(self, kept: NDArray[np.int64]) -> PatientTable:
         return replace(
             self,
             columns={column: values[kept] for column, values in self.columns.items()},

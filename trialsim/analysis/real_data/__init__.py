@@ -7,9 +7,23 @@ rows (counted from 1 below the file's header).
 """
 
 from trialsim.analysis.real_data.events import event_data
+from trialsim.analysis.real_data.hierarchy import Tier, hierarchy_data
 from trialsim.analysis.real_data.question import PROGNOSIS, ROLES, Question, Visit
+from trialsim.analysis.real_data.record import record_for
 from trialsim.analysis.real_data.recurrent import recurrent_data
 from trialsim.analysis.real_data.values import value_data
 from trialsim.analysis.real_data.visits import visit_data
 
-__all__ = ["PROGNOSIS", "ROLES", "Question", "Visit", "event_data", "recurrent_data", "value_data", "visit_data"]
+__all__ = [
+    "PROGNOSIS",
+    "ROLES",
+    "Question",
+    "Tier",
+    "Visit",
+    "event_data",
+    "hierarchy_data",
+    "record_for",
+    "recurrent_data",
+    "value_data",
+    "visit_data",
+]

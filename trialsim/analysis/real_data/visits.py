@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +41,7 @@ def visit_data(table: PatientTable, question: Question) -> VisitData:
             raise DataError(Problem("no column holds the value at baseline of a change; name it with --map baseline=COLUMN", file=table.file))
         value = value - start[:, None]
     covariates, stratum, n_strata, complete = baseline(table, question, first)
-    seen = ~np.isnan(value).all(-1)
+    seen: Mask = np.asarray(~np.isnan(value).all(-1))
     if not seen.all():
         question.notes.append(f"{int((~seen).sum())} of {len(seen)} patients have no value at any visit and are left out")
     complete &= seen
@@ -134,8 +133,3 @@ def _place_of_contrast(table: PatientTable, question: Question, order: tuple[Vis
     if question.visit.id not in names:
         raise DataError(Problem(f'"{question.visit.id}" is not a visit of the data{did_you_mean(question.visit.id, names)}', file=table.file))
     return names.index(question.visit.id)
-
-
-def single_visit(question: Question) -> Question:
-    """The same question of the values at its visit alone."""
-    return replace(question, visits=())

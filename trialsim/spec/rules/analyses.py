@@ -91,8 +91,10 @@ def _named_arms(protocol: Protocol, analysis: Analysis, path: Path, names: Names
     for endpoint in getattr(analysis, "thresholds", None) or {}:
         if endpoint not in names.endpoints:
             yield Found((*path, "thresholds", endpoint), is_not(endpoint, "an endpoint", names.endpoints, "endpoints"), on_key=True)
-    if isinstance(getattr(analysis, "at", None), str) and getattr(analysis, "at", None) not in names.visits:
-        yield Found((*path, "at"), is_not(str(getattr(analysis, "at", "")), "a visit", names.visits, "visits"))
+    at = getattr(analysis, "at", None)
+    # Without visits in the protocol they are those of the data (`analyse`).
+    if isinstance(at, str) and at not in names.visits and (names.visits or names.has_truth):
+        yield Found((*path, "at"), is_not(at, "a visit", names.visits, "visits"))
     cause = getattr(analysis, "cause", None)
     if cause is not None and names.has_truth and cause not in names.outcomes:
         yield Found((*path, "cause"), is_not(cause, "an outcome", names.outcomes, "outcomes"))
