@@ -151,7 +151,7 @@ def test_the_events_of_one_cause_compete_with_the_others(table):
         event_data(table(CAUSES), _with(question, cause="relapse"))
     with pytest.raises(DataError, match=r"not 0 \(censored\) or the whole number of a cause: row 3 \(2.5\)"):
         event_data(table(CAUSES.replace("5,2,0", "5,2.5,0")), question)
-    with pytest.raises(DataError, match='no row has event = relaps .*did you mean "relapse"'):
+    with pytest.raises(DataError, match=r'no row has event = relaps .*did you mean "relapse"'):
         event_data(table(LABELLED), _with(question, cause="relaps"))
 
 
