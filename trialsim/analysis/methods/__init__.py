@@ -1,12 +1,14 @@
 """Statistical methods, one per file; `METHODS` is the registry: the members of the union over `method`."""
 
 from trialsim.analysis.analysis import Analysis
+from trialsim.analysis.methods.aalen_johansen import AalenJohansen
 from trialsim.analysis.methods.ancova import Ancova
 from trialsim.analysis.methods.cox import Cox
 from trialsim.analysis.methods.logrank import LogRank
 from trialsim.analysis.methods.not_yet import NOT_YET
 from trialsim.analysis.methods.t_test import TTest
+from trialsim.analysis.methods.win_ratio import WinRatio
 
-METHODS: tuple[type[Analysis], ...] = (LogRank, Cox, TTest, Ancova, *NOT_YET)
+METHODS: tuple[type[Analysis], ...] = (LogRank, Cox, TTest, Ancova, WinRatio, AalenJohansen, *NOT_YET)
 
 __all__ = ["METHODS"]

@@ -66,14 +66,6 @@ class AverageHazardRatio(_EventMethod):
     tau: PositiveTime | None = Field(default=None, description="Up to which time.")
 
 
-class AalenJohansen(_EventMethod):
-    """Cumulative incidence of one cause at a time."""
-
-    method: Literal["aalen_johansen"] = Field(description="Cumulative incidence.")
-    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
-    at: PositiveTime | None = Field(default=None, description="At which time.")
-
-
 class Gray(_EventMethod):
     """Gray's test of equal cumulative incidence."""
 
@@ -212,19 +204,6 @@ class Gee(PlannedMethod):
     exposure: str | None = Field(default=None, description="The column of time at risk.")
 
 
-class WinRatio(PlannedMethod):
-    """Win ratio, net benefit or win odds over a hierarchy of endpoints."""
-
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "continuous", "binary", "count", "ordinal", "composite")
-    takes_strata: ClassVar[bool] = True
-    needs_endpoint: ClassVar[bool] = False
-    method: Literal["win_ratio"] = Field(description="Pairwise comparison of patients.")
-    hierarchy: tuple[str, ...] = Field(min_length=1, description="Endpoints, the most important first.")
-    thresholds: dict[str, Quantity] | None = Field(default=None, description="Smallest difference that counts as a win, by endpoint.")
-    follow_up: Literal["own", "common"] = Field(default="own", description="Whether a pair is compared over each patient's own or their common follow-up.")
-    measure: Literal["win_ratio", "net_benefit", "win_odds"] = Field(default="win_ratio", description="What is estimated.")
-
-
 class Success(Part):
     """Success when P(effect better than `margin` | data) reaches `posterior_probability`."""
 
@@ -256,7 +235,6 @@ NOT_YET: tuple[type[PlannedMethod], ...] = (
     Milestone,
     MedianSurvival,
     AverageHazardRatio,
-    AalenJohansen,
     Gray,
     FineGray,
     Lwyy,
@@ -271,6 +249,5 @@ NOT_YET: tuple[type[PlannedMethod], ...] = (
     Poisson,
     NegativeBinomial,
     Gee,
-    WinRatio,
     Bayesian,
 )
