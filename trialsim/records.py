@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trialsim.rng import Block
+from trialsim.rng import Block, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,39 @@ class ValueData:
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """The random numbers an analysis may use (imputation), addressed by replicate and patient like all others.
+
+    They are those of a stream for the replicates `first + rows` (None: all) of a block.
+    """
+
+    stream: Stream
+    block: Block
+    rows: Int[Tensor, "row"] | None = None
+
+    def normal(self, n: int, *, index: int, second: int = 0) -> Float[Tensor, "replicate n"]:
+        """Standard normals, `n` per replicate."""
+        drawn = self.stream.normal(self.block, n, index=index, second=second)
+        return drawn if self.rows is None else drawn[self.rows]
+
+    def uniform(self, n: int, *, index: int, second: int = 0) -> Float[Tensor, "replicate n"]:
+        """Uniforms, `n` per replicate."""
+        drawn = self.stream.uniform(self.block, n, index=index, second=second)
+        return drawn if self.rows is None else drawn[self.rows]
+
+    def of(self, rows: Int[Tensor, "row"]) -> Noise:
+        """The numbers of some of these replicates."""
+        return Noise(self.stream, self.block, rows if self.rows is None else self.rows[rows])
+
+
+@dataclass(frozen=True, slots=True)
 class VisitData:
     """A continuous endpoint at several visits, at one data cut or in real data.
 
     `value` is NaN where a visit is missing (or after the cut); a patient without any value is not in the analysis. `at` is
     the index of the visit whose contrast is asked for. `baseline` is the value before treatment where the endpoint has one
-    (what constrained longitudinal data analysis puts among the visits). The other fields are as in EventData.
+    (what constrained longitudinal data analysis puts among the visits). `included` says who is in the analysis where missing
+    values are imputed (None: everyone with a value); `noise` is what they are imputed with. The other fields are as in EventData.
     """
 
     value: Float[Tensor, "replicate patient visit"]
@@ -100,6 +127,8 @@ class VisitData:
     n_strata: int = 1
     covariates: Float[Tensor, "replicate patient covariate"] | None = None
     n_groups: int = 2
+    included: Bool[Tensor, "replicate patient"] | None = None
+    noise: Noise | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +178,7 @@ FAILURES = {
     8: "an arm has no value at a visit",
     9: "the follow-up of an arm ends before the restriction time",
     10: "not reached in an arm",
+    11: "an arm wins no pair",
 }
 
 

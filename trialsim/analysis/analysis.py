@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from trialsim.analysis.imputation import Imputation
+from trialsim.analysis.missing_data.imputation import Imputation
 from trialsim.analysis.multiplicity import Multiplicity
 from trialsim.parts import Part
 from trialsim.records import AnalysisData, Estimates, EventData, HierarchyData, RecurrentData, ValueData, VisitData

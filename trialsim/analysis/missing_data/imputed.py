@@ -1,0 +1,112 @@
+"""An analysis of imputed values: the method's own kernel on every completed data set, pooled.
+
+The imputation model is normal over the visits: arm and the analysis's covariates at every visit with coefficients of their own,
+an unstructured covariance common to the arms. `delta` is added to every imputed value of the test arms.
+
+**Source:** see `completion`, `strategies`, `pooling`; for the jackknife, `conditional_means`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from trialsim.analysis.failures import NO_VALUES_AT_VISIT, NO_VARIANCE, fail
+from trialsim.analysis.missing_data.completion import CELLS, completed, incomplete
+from trialsim.analysis.missing_data.conditional_means import by_conditional_means
+from trialsim.analysis.missing_data.imputation import Imputation
+from trialsim.analysis.missing_data.pooling import rubin
+from trialsim.records import Estimates, ValueData, VisitData
+
+
+class ValueMethod(Protocol):
+    """A method for single values that has an estimate with its standard error."""
+
+    imputation: Imputation | None
+
+    def estimate(self, data: ValueData, *, favours: int) -> Estimates: ...
+
+
+def estimate_imputed(method: ValueMethod, data: VisitData, *, favours: int) -> Estimates:
+    """The method on the imputed values at the visit of the contrast; see `Analysis.estimate`."""
+    imputation = method.imputation
+    assert imputation is not None
+    if imputation.variance == "jackknife":
+        return by_conditional_means(method.estimate, data, imputation.method, imputation.delta, favours=favours)
+    parts = [_rubin(method, rows_of(data, rows), imputation, favours=favours) for rows in _blocks(data)]
+    return _joined(parts)
+
+
+def _rubin(method: ValueMethod, data: VisitData, imputation: Imputation, *, favours: int) -> Estimates:
+    rows, n = data.group.shape
+    state = incomplete(data)
+    shift = imputation.delta * ((data.group > 0) & torch.isnan(data.value[..., data.at])).to(torch.float64)
+    estimates, errors = [], []
+    df: Tensor | None = None
+    failure = torch.zeros(rows, dtype=torch.int8, device=data.value.device)
+    for _, value in completed(data, imputation.method, imputation.imputations):
+        made = value.shape[1]
+        value = torch.where(state.included[:, None], value + shift[:, None], torch.nan).reshape(rows * made, n)
+        covariates = None if data.covariates is None else data.covariates.repeat_interleave(made, 0)
+        found = method.estimate(
+            ValueData(value=value, group=data.group.repeat_interleave(made, 0), covariates=covariates, n_groups=data.n_groups), favours=favours
+        )
+        assert found.estimate is not None
+        assert found.std_error is not None
+        estimates.append(found.estimate.reshape(rows, made))
+        errors.append(found.std_error.reshape(rows, made))
+        failure = torch.maximum(failure, found.failure.reshape(rows, made).amax(-1))
+        if found.df is not None:
+            least = found.df.reshape(rows, made).amin(-1)
+            df = least if df is None else torch.minimum(df, least)
+    nobody = _an_arm_has_no_value(data, state.included)
+    pooled = rubin(torch.cat(estimates, -1), torch.cat(errors, -1), df)
+    failure = torch.where(nobody, NO_VALUES_AT_VISIT.to(failure.device), failure)
+    failure = torch.where((failure == 0) & ~(pooled.std_error > 0), NO_VARIANCE.to(failure.device), failure)
+    estimate, std_error, df, statistic = fail(failure, pooled.estimate, pooled.std_error, pooled.df, favours * pooled.estimate / pooled.std_error)
+    return Estimates(statistic=statistic, n=state.included.sum(-1), failure=failure, df=df, estimate=estimate, std_error=std_error)
+
+
+def _an_arm_has_no_value(data: VisitData, included: Tensor) -> Tensor:
+    """Replicates in which an arm was never seen at some visit: its mean there cannot be learned."""
+    seen = ~torch.isnan(data.value) & included[..., None]
+    missing = torch.zeros(len(data.value), dtype=torch.bool, device=data.value.device)
+    for level in range(data.n_groups):
+        missing |= ~(seen & (data.group == level)[..., None]).any(1).all(-1)
+    return missing
+
+
+def _blocks(data: VisitData) -> list[Tensor]:
+    rows, n = data.group.shape
+    return list(torch.arange(rows, device=data.group.device).split(max(1, CELLS // (8 * n))))
+
+
+def rows_of(data: VisitData, rows: Tensor) -> VisitData:
+    """Some replicates of the data."""
+
+    def of(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor[rows]
+
+    return VisitData(
+        value=data.value[rows],
+        group=data.group[rows],
+        at=data.at,
+        baseline=of(data.baseline),
+        stratum=of(data.stratum),
+        n_strata=data.n_strata,
+        covariates=of(data.covariates),
+        n_groups=data.n_groups,
+        included=of(data.included),
+        noise=None if data.noise is None else data.noise.of(rows),
+    )
+
+
+def _joined(parts: list[Estimates]) -> Estimates:
+    def of(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])
+
+    return Estimates(
+        statistic=of("statistic"), n=of("n"), failure=of("failure"), df=of("df"), estimate=of("estimate"), std_error=of("std_error")
+    )
