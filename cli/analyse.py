@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -70,7 +71,8 @@ def analyse_file(
     from trialsim.analysis.real_data import hierarchy_data, record_for
     from trialsim.analysis.result import result_row
     from trialsim.data import load_card, read_table
-    from trialsim.records import AnalysisData, HierarchyData
+    from trialsim.records import AnalysisData, HierarchyData, Noise, VisitData
+    from trialsim.rng import Block, Stream
     from trialsim.spec import load
 
     study = load(protocol_file, sets or {})
@@ -96,7 +98,10 @@ def analyse_file(
             else:
                 endpoint_name, endpoint = endpoint_of(protocol, method)
                 question, sign = asking.question(method, endpoint_name, test), favours(endpoint)
-                data = record_for(method.takes, table, question, kind=endpoint.type)
+                data = record_for(method.record, table, question, kind=endpoint.type)
+                if isinstance(data, VisitData) and method.imputation is not None:
+                    stream = Stream(protocol.simulation.seed or 0, f"imputation/{name}")
+                    data = replace(data, noise=Noise(stream, Block(0, 1)))
             for note in question.notes:
                 if note not in said:
                     say(f"{name}: {note}")

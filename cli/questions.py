@@ -155,6 +155,7 @@ class Asking:
             change=endpoint.change_from is not None,
             days=_days(self.time_unit, self.table, columns.get("time") if endpoint.is_event else None),
             cause=self._cause(method, endpoint),
+            impute=method.imputation is not None,
             prognosis=_prognosis(self.study, protocol, self.table, endpoint, visit) if PROGNOSIS in method.covariates else None,
         )
 

@@ -4,7 +4,7 @@ The leading axis is `replicate`, then `patient`, then `look`. Float tensors are 
 
     Block ──► Cohort ──► (Twins) ──► Enrolment ──► AnalysisData ──► Estimates ──► TrialRecord
 
-AnalysisData is one of EventData, ValueData, VisitData, RecurrentData, HierarchyData: what a method takes (`Analysis.takes`).
+AnalysisData is one of EventData, ValueData, VisitData, RecurrentData, HierarchyData: what an analysis needs (`Analysis.record`).
 In all of them `group` is 0 in the reference arm and 1 in the test arm of the comparison; 2, 3, … are the other test arms of
 an analysis whose model spans all its arms (`Analysis.joint`, `n_groups` > 2), and never occur otherwise.
 """

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from trialsim.analysis.missing_data.imputation import Imputation
+from trialsim.analysis.missing_data import Imputation, estimate_imputed
 from trialsim.analysis.multiplicity import Multiplicity
 from trialsim.parts import Part
 from trialsim.records import AnalysisData, Estimates, EventData, HierarchyData, RecurrentData, ValueData, VisitData
@@ -78,6 +78,8 @@ class Analysis(Part):
     """The record its kernel takes."""
     joint: ClassVar[bool] = False
     """Whether several test arms are levels of one model; otherwise each comparison sees its two arms only."""
+    imputable: ClassVar[bool] = False
+    """Whether its kernel may be put to imputed values: it takes values and gives an estimate with its standard error."""
 
     estimand: str | None = Field(default=None, description="The estimand this analysis answers. Or give `endpoint` and `treatment`.")
     endpoint: str | None = Field(default=None, description="The endpoint analysed, where no estimand is named.")
@@ -124,8 +126,22 @@ class Analysis(Part):
         """Alpha of the direction that favours the test arm: alpha / sides."""
         return self.alpha / self.sides
 
+    @property
+    def record(self) -> Takes:
+        """The record this analysis needs: its kernel's, or all visits where missing values are imputed."""
+        return self.takes if self.imputation is None else VisitData
+
+    def answer(self, data: AnalysisData, *, favours: int) -> Estimates:
+        """What the analysis says of the data it needs (`record`): the kernel's estimates, of imputed values where it imputes; see `estimate`."""
+        if self.imputation is not None:
+            assert isinstance(data, VisitData)
+            return estimate_imputed(self, data, favours=favours)
+        return self.estimate(data, favours=favours)
+
     def unsupported(self) -> Iterator[str]:
         yield from super().unsupported()
+        if self.imputation is not None and not self.imputable:
+            yield f"imputation with method {getattr(self, 'method', type(self).__name__)}"
         if self.type != "superiority":
             yield f"type: {self.type}"
         if self.multiplicity != "none":

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from trialsim.records import EventData
 
-NO_EVENTS, NO_PATIENTS, NO_VARIANCE, SINGULAR, DID_NOT_CONVERGE, NO_EVENTS_IN_AN_ARM = (torch.tensor(code, dtype=torch.int8) for code in range(1, 7))
+NO_EVENTS, NO_PATIENTS, NO_VARIANCE, SINGULAR, DID_NOT_CONVERGE, NO_EVENTS_IN_AN_ARM = (torch.tensor(code, dtype=torch.int8, device="cpu") for code in range(1, 7))
+COMPLETE_SEPARATION = torch.tensor(7, dtype=torch.int8)
+NO_VALUES_AT_VISIT = torch.tensor(8, dtype=torch.int8, device="cpu")
 
 
 def event_failures(data: EventData) -> Int[Tensor, "replicate"]:

@@ -21,7 +21,7 @@ def result_row(
     `data` has one replicate. What the method does not estimate, or cannot
     (a hazard ratio that is infinite, beside a log-rank test that is not), is None. Raises DataError where the analysis fails.
     """
-    found = method.estimate(data, favours=favours)
+    found = method.answer(data, favours=favours)
     cause = FAILURES[int(found.failure[0])]
     if cause:
         raise DataError(Problem(f"{cause} ({test} against {reference})", path=f"analyses.{name}"))

@@ -37,6 +37,7 @@ class Ancova(Analysis):
 
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous",)
     takes = ValueData
+    imputable: ClassVar[bool] = True
     scale: ClassVar[str | None] = "difference"
     std_error_scale: ClassVar[str | None] = "difference"
     takes_covariates: ClassVar[bool] = True

@@ -26,6 +26,7 @@ class TTest(Analysis):
 
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous",)
     takes = ValueData
+    imputable: ClassVar[bool] = True
     scale: ClassVar[str | None] = "difference"
     std_error_scale: ClassVar[str | None] = "difference"
 

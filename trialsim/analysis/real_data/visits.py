@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from trialsim.analysis.real_data.question import LARGEST, Mask, Numbers, Question, Visit
@@ -42,6 +43,8 @@ def visit_data(table: PatientTable, question: Question) -> VisitData:
         value = value - start[:, None]
     covariates, stratum, n_strata, complete = baseline(table, question, first)
     seen: Mask = np.asarray(~np.isnan(value).all(-1))
+    if question.impute:
+        seen = np.ones_like(seen)
     if not seen.all():
         question.notes.append(f"{int((~seen).sum())} of {len(seen)} patients have no value at any visit and are left out")
     complete &= seen
@@ -56,6 +59,7 @@ def visit_data(table: PatientTable, question: Question) -> VisitData:
         n_strata=n_strata,
         covariates=None if covariates is None else one(covariates[complete]),
         n_groups=question.n_groups,
+        included=torch.ones((1, int(complete.sum())), dtype=torch.bool) if question.impute else None,
     )
 
 
