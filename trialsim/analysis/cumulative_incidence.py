@@ -70,10 +70,7 @@ def incidence_at(table: CauseTable, group: int, at: Float[Tensor, "replicate"], 
     """F and its variance at a time of each replicate; NaN where the arm's curve is not known there."""
     curve = incidence_curve(table, group, variance="aalen" if variance == "jackknife" else variance)
     f = _at(curve.incidence, table.time, at)
-    if variance == "jackknife":
-        v = _jackknife(table, group, at, f)
-    else:
-        v = _at(curve.variance, table.time, at)
+    v = _jackknife(table, group, at, f) if variance == "jackknife" else _at(curve.variance, table.time, at)
     unknown = at > curve.known
     return f.masked_fill(unknown, torch.nan), v.masked_fill(unknown, torch.nan)
 

@@ -66,24 +66,6 @@ class AverageHazardRatio(_EventMethod):
     tau: PositiveTime | None = Field(default=None, description="Up to which time.")
 
 
-class Gray(_EventMethod):
-    """Gray's test of equal cumulative incidence."""
-
-    takes_strata: ClassVar[bool] = True
-    method: Literal["gray"] = Field(description="Gray's test.")
-    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
-    at: PositiveTime | None = Field(default=None, description="At which time.")
-
-
-class FineGray(_EventMethod):
-    """Subdistribution hazards regression."""
-
-    takes_covariates: ClassVar[bool] = True
-    method: Literal["fine_gray"] = Field(description="Fine-Gray regression.")
-    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
-    at: PositiveTime | None = Field(default=None, description="At which time.")
-
-
 class Lwyy(PlannedMethod):
     """Rate ratio of recurrent events with a robust variance (Lin, Wei, Yang, Ying 2000)."""
 
@@ -235,8 +217,6 @@ NOT_YET: tuple[type[PlannedMethod], ...] = (
     Milestone,
     MedianSurvival,
     AverageHazardRatio,
-    Gray,
-    FineGray,
     Lwyy,
     Wilcoxon,
     Mmrm,
