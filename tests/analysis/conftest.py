@@ -43,6 +43,12 @@ def survival_rows() -> pd.DataFrame:
     return pd.read_csv(REFERENCE / "survival_regression.csv")
 
 
+@pytest.fixture(scope="session")
+def survival_method_rows() -> pd.DataFrame:
+    """What R packages say about them beyond the log-rank test and Cox's model."""
+    return pd.read_csv(REFERENCE / "survival_methods.csv")
+
+
 def _simulated_events(
     *, replicates: int = 128, n: int = 120, columns: int = 0, strata: int = 1, tied: bool = False, log_hr: float = 0.0, seed: int = 0, absent: bool = False
 ) -> EventData:

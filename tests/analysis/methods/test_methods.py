@@ -91,9 +91,6 @@ def test_a_method_has_a_kernel_or_says_that_it_has_none(method):
 @pytest.mark.parametrize(
     "options, phrase",
     [
-        ({"method": "logrank", "weights": {"fleming_harrington": {"rho": 0, "gamma": 1}}}, "weights of logrank"),
-        ({"method": "logrank", "weights": "peto_peto"}, "weights of logrank"),
-        ({"method": "logrank", "trend": {"a": 1, "b": 0}}, "trend of logrank"),
         ({"method": "cox", "ties": "exact"}, "ties: exact of cox"),
         ({"method": "cox", "robust": True, "test": "score"}, "robust: true with test: score of cox"),
         ({"method": "ancova", "interaction": True}, "interaction: true of ancova"),

@@ -1,69 +1,41 @@
-"""The log-rank test, plain or stratified, with the Cox hazard ratio beside it on request.
+"""The log-rank test, plain, stratified, weighted or for trend, with the Cox hazard ratio beside it on request.
 
 At each distinct event time, with d events (d1 in the test arm) among n at risk (n1 in the test arm),
 
     U = Σ (d1 - d n1/n),   V = Σ d (n1/n) (1 - n1/n) (n - d)/(n - 1),   z = U / √V;
 
-U and V are summed over strata. Ties: the hypergeometric variance, as `survival::survdiff`. An event and a censoring at
-the same time: the censored patient is at risk. Without an event, without a patient in one of the arms, or without
-variance the test fails (see `records.FAILURES`).
+U and V are summed over strata. `weights` multiply each term of U by w and of V by w² (`event_weights`; strata have their own
+pooled survival estimate and so their own weights). `trend` compares all arms at once: with score s_g of arm g the test is
+that of U = Σ_g s_g (O_g - E_g), positive when the arms of higher score fare better; with two arms it is the plain test.
+Several arms without an order: `several_arms`. The hazard ratio beside a weighted test is the unweighted Cox estimate.
+
+Ties: the hypergeometric variance, as `survival::survdiff`. An event and a censoring at the same time: the censored patient
+is at risk. Without an event, without a patient in one of the arms, or without variance the test fails (see
+`records.FAILURES`).
 
 Source: Mantel 1966 (Cancer Chemother Rep 50:163); Peto & Peto 1972 (doi 10.2307/2344317); variance as in Kalbfleisch &
-Prentice 2002, eq. 1.24 (doi 10.1002/9781118032985).
+Prentice 2002, eq. 1.24 (doi 10.1002/9781118032985); trend: Tarone 1975 (doi 10.1093/biomet/62.3.679).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import BeforeValidator, Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.arm_hazard_ratio import cox_arm_only
 from trialsim.analysis.at_risk import at_risk, fits
-from trialsim.parts import Part
+from trialsim.analysis.event_weights import Weights
+from trialsim.analysis.weighted_logrank import weighted_scores
 from trialsim.records import Estimates, EventData
-from trialsim.tensors import at_most, count_last, sort_last, sort_longest_first
-from trialsim.units import Number, PositiveTime
-
-
-class FlemingHarrington(Part):
-    """Weights S(t-)^rho (1 - S(t-))^gamma, S the pooled Kaplan-Meier estimate."""
-
-    rho: Annotated[Number, Field(ge=0)] = Field(default=0.0, description="Positive: early differences count more.")
-    gamma: Annotated[Number, Field(ge=0)] = Field(default=0.0, description="Positive: late differences count more.")
-
-
-class FlemingHarringtonWeights(Part):
-    fleming_harrington: FlemingHarrington = Field(description="S(t-)^rho (1 - S(t-))^gamma.")
-
-
-class PetoPeto(Part):
-    """Has no options."""
-
-
-class PetoPetoWeights(Part):
-    peto_peto: PetoPeto | None = Field(description="Weights of Peto and Peto: a modified pooled survival estimate.")
-
-
-class MagirrBurman(Part):
-    delay: PositiveTime = Field(description="Weights rise as 1 / S(t-) until this time and stay there (Magirr and Burman 2019, doi 10.1002/sim.8186).")
-
-
-class MagirrBurmanWeights(Part):
-    magirr_burman: MagirrBurman = Field(description="Modestly weighted: 1 / max(S(t-), S(delay)).")
-
-
-def _named(given: Any) -> Any:
-    return {given: None} if given == "peto_peto" else given
-
-
-Weights = Annotated[FlemingHarringtonWeights | PetoPetoWeights | MagirrBurmanWeights, BeforeValidator(_named)]
+from trialsim.tensors import at_most, count_last, resident, sort_last, sort_longest_first
+from trialsim.units import Number
 
 
 class LogRank(Analysis):
@@ -79,19 +51,43 @@ class LogRank(Analysis):
     trend: dict[str, Number] | None = Field(default=None, description="Scores of the arms, for a test of trend.")
     estimate_by: Literal["cox"] | None = Field(default=None, alias="estimate", description="`cox` adds the hazard ratio of a Cox model with the test's strata.")
 
+    @property
+    def joint(self) -> bool:  # type: ignore[override]
+        """A test of trend spans all its arms."""
+        return self.trend is not None
+
+    @model_validator(mode="after")
+    def _a_trend_has_a_score_for_every_arm(self) -> Self:
+        if self.trend is None:
+            return self
+        if self.treatment is not None:
+            arms = (self.treatment.reference, *self.treatment.tests)
+            if set(self.trend) != set(arms):
+                raise ValueError(f"trend needs a score for each of {', '.join(arms)} and for no other arm")
+        if len(set(self.trend.values())) < 2:
+            raise ValueError("trend needs scores that differ")
+        if self.estimate_by is not None:
+            raise ValueError("a test of trend estimates no hazard ratio; leave out estimate")
+        return self
+
     def unsupported(self) -> Iterator[str]:
         yield from super().unsupported()
-        if self.weights is not None:
-            yield "weights of logrank"
-        if self.trend is not None:
-            yield "trend of logrank"
+        if self.trend is not None and self.treatment is None:
+            yield "trend of logrank by an estimand (give endpoint and treatment)"
+
+    def _scores(self) -> tuple[float, ...]:
+        """The scores of the groups: the reference, then the test arms in the order of `treatment`."""
+        if self.trend is None:
+            return (0.0, 1.0)
+        assert self.treatment is not None, "a trend needs the arms by name"
+        return tuple(float(self.trend[arm]) for arm in (self.treatment.reference, *self.treatment.tests))
 
     def estimate(self, data: EventData, *, favours: int) -> Estimates:  # type: ignore[override]
         """z, and the hazard ratio where asked for; see `Analysis.estimate`."""
-        score = logrank_score(data)
+        score = logrank_score(data) if self.weights is None and self.trend is None else self._weighted_score(data)
         z = favours * score.u / score.variance.sqrt()
         failed = ~(score.variance > 0)
-        failure = torch.zeros(len(z), dtype=torch.int8)
+        failure = torch.zeros(len(z), dtype=torch.int8, device=z.device)
         if failed.any():
             failure[failed] = 3
             failure[failed & _an_arm_is_empty(data)] = 2
@@ -107,8 +103,13 @@ class LogRank(Analysis):
             std_error=None if hazard_ratio is None else hazard_ratio.std_error,
         )
 
+    def _weighted_score(self, data: EventData) -> Score:
+        found = weighted_scores(data, (self.weights,), scores=self._scores())
+        there = data.time >= 0
+        return Score(u=found.u[0], variance=found.covariance[0, 0], n=there.sum(-1), n_events=(data.event & there).sum(-1))
 
-_ZERO = torch.zeros((1, 1), dtype=torch.float64)
+
+_ZERO = torch.zeros((1, 1), dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Score:
 
 def logrank_score(data: EventData) -> Score:
     """The score of every replicate, summed over strata."""
-    n = count_last(at_most(_ZERO, data.time))
+    n = count_last(at_most(resident(_ZERO, data.time.device), data.time))
     if not fits(data):
         u, variance = _by_stratum(data)
         return Score(u=u, variance=variance, n=n, n_events=count_last(data.event))
@@ -145,7 +146,7 @@ def _by_stratum(data: EventData) -> tuple[Float[Tensor, "replicate"], Float[Tens
     """U and V with the hypergeometric variance, stratum by stratum: the slow path, for ties."""
     if data.stratum is None or data.n_strata == 1:
         return _with_ties(data.time, data.event, data.group)
-    u = variance = torch.zeros(len(data.time), dtype=torch.float64)
+    u = variance = torch.zeros(len(data.time), dtype=torch.float64, device=data.time.device)
     for level in range(data.n_strata):
         other = data.stratum != level
         more = _with_ties(data.time.masked_fill(other, -1.0), data.event & ~other, data.group)
@@ -161,11 +162,11 @@ def _with_ties(
     time = -sort_last(-time)
     near = time.view(torch.int64) >> 2  # equal as the sort saw them
     n_patients = time.shape[-1]
-    rank = torch.arange(n_patients)
+    rank = torch.arange(n_patients, device=time.device)
     ends = torch.ones_like(event)
     ends[:, :-1] = near[:, 1:] != near[:, :-1]
     # The last patient before this group of equal times, or -1: running maximum of the ends, shifted by one.
-    before = torch.cat([torch.full((len(time), 1), -1), torch.where(ends, rank, -1)[:, :-1]], dim=-1).cummax(-1).values
+    before = torch.cat([torch.full((len(time), 1), -1, device=time.device), torch.where(ends, rank, -1)[:, :-1]], dim=-1).cummax(-1).values
 
     def within(mark: Tensor) -> Tensor:
         running = mark.cumsum(-1, dtype=torch.float64)
