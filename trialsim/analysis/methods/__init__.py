@@ -3,14 +3,36 @@
 from trialsim.analysis.analysis import Analysis
 from trialsim.analysis.methods.aalen_johansen import AalenJohansen
 from trialsim.analysis.methods.ancova import Ancova
+from trialsim.analysis.methods.cmh import Cmh
 from trialsim.analysis.methods.cox import Cox
 from trialsim.analysis.methods.fine_gray import FineGray
+from trialsim.analysis.methods.fisher import Fisher
 from trialsim.analysis.methods.gray import Gray
+from trialsim.analysis.methods.logistic import Logistic
 from trialsim.analysis.methods.logrank import LogRank
+from trialsim.analysis.methods.negative_binomial import NegativeBinomial
 from trialsim.analysis.methods.not_yet import NOT_YET
+from trialsim.analysis.methods.poisson import Poisson
+from trialsim.analysis.methods.proportions import Proportions
 from trialsim.analysis.methods.t_test import TTest
 from trialsim.analysis.methods.win_ratio import WinRatio
 
-METHODS: tuple[type[Analysis], ...] = (LogRank, Cox, TTest, Ancova, WinRatio, AalenJohansen, Gray, FineGray, *NOT_YET)
+METHODS: tuple[type[Analysis], ...] = (
+    LogRank,
+    Cox,
+    TTest,
+    Ancova,
+    WinRatio,
+    AalenJohansen,
+    Gray,
+    FineGray,
+    Proportions,
+    Fisher,
+    Cmh,
+    Logistic,
+    Poisson,
+    NegativeBinomial,
+    *NOT_YET,
+)
 
 __all__ = ["METHODS"]

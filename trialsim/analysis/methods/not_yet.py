@@ -5,9 +5,9 @@ A method leaves this file for one of its own when it gets its kernel.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.parts import Part
@@ -106,46 +106,6 @@ class Clda(_RepeatedMeasures):
     method: Literal["clda"] = Field(description="Constrained longitudinal data analysis.")
 
 
-class _BinaryMethod(PlannedMethod):
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("binary",)
-
-
-class Proportions(_BinaryMethod):
-    """Comparison of two proportions."""
-
-    method: Literal["proportions"] = Field(description="Two proportions.")
-    measure: Literal["difference", "ratio", "odds_ratio"] = Field(default="difference", description="What is estimated.")
-    test: Literal["pooled", "unpooled", "miettinen_nurminen", "farrington_manning"] = Field(default="pooled", description="Which variance the test uses.")
-    interval: Literal["wald", "wilson", "clopper_pearson"] = Field(default="wald", description="Which interval.")
-
-    @model_validator(mode="after")
-    def _margin_needs_restricted_variance(self) -> Self:
-        if self.margin is not None and self.test == "pooled":
-            raise ValueError("test: pooled cannot be used with a margin; use farrington_manning")
-        return self
-
-
-class Fisher(_BinaryMethod):
-    """Fisher's exact test."""
-
-    method: Literal["fisher"] = Field(description="Fisher's exact test.")
-
-
-class Cmh(_BinaryMethod):
-    """Cochran-Mantel-Haenszel test over strata."""
-
-    takes_strata: ClassVar[bool] = True
-    method: Literal["cmh"] = Field(description="Cochran-Mantel-Haenszel test.")
-
-
-class Logistic(_BinaryMethod):
-    """Logistic regression, conditional or marginal by g-computation."""
-
-    takes_covariates: ClassVar[bool] = True
-    method: Literal["logistic"] = Field(description="Logistic regression.")
-    marginal: bool = Field(default=False, description="Marginal effect by g-computation.")
-
-
 class ProportionalOdds(PlannedMethod):
     """Proportional-odds regression of an ordinal endpoint."""
 
@@ -153,24 +113,6 @@ class ProportionalOdds(PlannedMethod):
     takes_covariates: ClassVar[bool] = True
     method: Literal["proportional_odds"] = Field(description="Proportional odds.")
     marginal: bool = Field(default=False, description="Marginal effect by g-computation.")
-
-
-class _CountMethod(PlannedMethod):
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("count",)
-    takes_covariates: ClassVar[bool] = True
-    exposure: str | None = Field(default=None, description="The column of time at risk; left out, follow-up time.")
-
-
-class Poisson(_CountMethod):
-    """Poisson regression of a count."""
-
-    method: Literal["poisson"] = Field(description="Poisson regression.")
-
-
-class NegativeBinomial(_CountMethod):
-    """Negative-binomial regression of a count."""
-
-    method: Literal["negative_binomial"] = Field(description="Negative-binomial regression.")
 
 
 class Gee(PlannedMethod):
@@ -221,13 +163,7 @@ NOT_YET: tuple[type[PlannedMethod], ...] = (
     Wilcoxon,
     Mmrm,
     Clda,
-    Proportions,
-    Fisher,
-    Cmh,
-    Logistic,
     ProportionalOdds,
-    Poisson,
-    NegativeBinomial,
     Gee,
     Bayesian,
 )
