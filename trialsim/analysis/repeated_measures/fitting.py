@@ -267,7 +267,7 @@ def _maximise(theta: Tensor, sums: Sums, structure: Structure, kept: Tensor, *, 
         decrement = torch.where(better, -add_up(point.gradient * step), torch.inf)
         trial = torch.where(better, at + step, 0.5 * (at + trial))
         done = better & ~(decrement >= SMALL_DECREMENT)
-        found[:, live] = trial if not done.all() else trial
+        found[:, live] = trial
         if done.any():
             rest = ~done
             if not rest.any():

@@ -61,31 +61,31 @@ def evaluate(
     both = kept[:, None] * kept[None]
     phi, pivots = invert(precision * both + torch.diag_embed((1.0 - kept).T).movedim(0, -1))
     phi = phi * both
-    beta = apply(phi, sums.collapse(_over_patterns(multiply(sums.xy, inverse))))
+    beta = apply(phi, sums.collapse(over_patterns(multiply(sums.xy, inverse))))
     full = sums.spread(beta)[:, :, None]
 
     left = multiply(sums.xx, full)
     cross = multiply(full.transpose(0, 1), sums.xy)
     square = sums.yy - cross - cross.transpose(0, 1) + multiply(full.transpose(0, 1), left)
-    fitted = add_up(add_up(_over_patterns(inverse * square)))
-    deviance = _over_patterns(n_o * log_determinant) + fitted
+    fitted = add_up(add_up(over_patterns(inverse * square)))
+    deviance = over_patterns(n_o * log_determinant) + fitted
     if reml:
         spread = sums.spread(sums.spread(phi, 1), 0)  # factor visit factor visit replicate
         square = square + _between(sums.xx, spread)
         deviance = deviance + add_up(pivots.log())
     middle = multiply(multiply(inverse, square), inverse)
-    pull = _over_patterns(n_o * inverse - middle)
+    pull = over_patterns(n_o * inverse - middle)
     jacobian = covariance.jacobian()
-    gradient = _chain(jacobian, _pair_weights(structure, pull) * _pairs(structure, pull))
+    gradient = chain(jacobian, _pair_weights(structure, pull) * _pairs(structure, pull))
 
     extra = len(beta) / sums.n_visits / sums.n_patients if reml and not exact else torch.zeros_like(deviance)
-    hessian = _four(structure, inverse, 2.0 * middle - n_o * (1.0 + extra) * inverse)
-    expected = _four(structure, inverse, n_o * inverse) * 0.5
+    hessian = pairwise_traces(structure, inverse, 2.0 * middle - n_o * (1.0 + extra) * inverse)
+    expected = pairwise_traces(structure, inverse, n_o * inverse)
     residual = sums.xy - left  # factor visit pattern replicate: Σ x (y - Xβ)'
     errors = _errors(sums, structure, inverse, residual)
-    errors = _chain(jacobian, errors)
-    hessian = _chain(jacobian, _chain(jacobian, hessian).transpose(0, 1))
-    expected = _chain(jacobian, _chain(jacobian, expected).transpose(0, 1))
+    errors = chain(jacobian, errors)
+    hessian = chain(jacobian, chain(jacobian, hessian).transpose(0, 1))
+    expected = chain(jacobian, chain(jacobian, expected).transpose(0, 1))
     solved = torch.stack([apply(phi, error) for error in errors])
     hessian = hessian - 2.0 * multiply(errors, solved.transpose(0, 1))
     if reml and exact:
@@ -103,7 +103,8 @@ def log_likelihood(point: Point, sums: Sums, kept: Float[Tensor, "column replica
     return -0.5 * (n * math.log(2.0 * math.pi) + point.deviance + scales)
 
 
-def _over_patterns(a: Float[Tensor, "*small pattern replicate"]) -> Tensor:
+def over_patterns(a: Float[Tensor, "*batch pattern replicate"]) -> Float[Tensor, "*batch replicate"]:
+    """The sum over patterns, in order."""
     total = a[..., 0, :].clone()
     for o in range(1, a.shape[-2]):
         total += a[..., o, :]
@@ -150,14 +151,9 @@ def _pair_weights(structure: Structure, like: Tensor) -> Tensor:
     return weights.reshape(-1, *([1] * (like.ndim - 2)))
 
 
-def _chain(jacobian: Tensor, by_pair: Tensor) -> Tensor:
-    """Σ_k jacobian[r, k] by_pair[k, ...]: from pairs of visits to parameters."""
-    shape = (*jacobian.shape[:2], *([1] * (by_pair.ndim - 2)), jacobian.shape[-1])
-    return multiply_into(jacobian.reshape(shape), by_pair)
-
-
-def multiply_into(weights: Tensor, by_pair: Tensor) -> Tensor:
-    """Σ_k weights[:, k] by_pair[k], in order of k."""
+def chain(jacobian: Float[Tensor, "parameter pair replicate"], by_pair: Float[Tensor, "pair *batch replicate"]) -> Float[Tensor, "parameter *batch replicate"]:
+    """Σ_k jacobian[r, k] by_pair[k], in order of k: from pairs of visits to parameters."""
+    weights = jacobian.reshape(*jacobian.shape[:2], *([1] * (by_pair.ndim - 2)), jacobian.shape[-1])
     total = weights[:, 0] * by_pair[0]
     for k in range(1, len(by_pair)):
         total += weights[:, k] * by_pair[k]
@@ -170,12 +166,7 @@ def _index(structure: Structure, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def pairwise_traces(structure: Structure, a: Tensor, b: Tensor) -> Float[Tensor, "pair pair replicate"]:
-    """Σ_o ½ [ tr(E_k A_o E_l B_o) + tr(E_k B_o E_l A_o) ] for all pairs k, l of visits, E_k = ∂Σ/∂Σ_k, A and B symmetric."""
-    return _four(structure, a, b) * 0.5
-
-
-def _four(structure: Structure, a: Tensor, b: Tensor) -> Tensor:
-    """Σ_o tr(E_k A_o E_l B_o), for symmetric A and B."""
+    """Σ_o tr(E_k A_o E_l B_o) for all pairs k, l of visits, E_k = ∂Σ/∂Σ_k, A and B symmetric."""
     n = structure.n_visits
     product = a[:, :, None, None, 0] * b[None, None, :, :, 0]
     for o in range(1, a.shape[2]):
@@ -219,7 +210,7 @@ def _trace_of_products(sums: Sums, structure: Structure, inverse: Tensor, phi: T
         slices += one[:, None, :, None, :] * sums.xx[None, :, None, :, None, o]
     p = sums.collapse(sums.collapse(slices, 3), 1)
     if q < k:
-        p = _chain(jacobian, p)
+        p = chain(jacobian, p)
     turned = p[:, :, 0, None] * phi[None, None, 0]
     for c in range(1, len(phi)):
         turned += p[:, :, c, None] * phi[None, None, c]
@@ -229,4 +220,4 @@ def _trace_of_products(sums: Sums, structure: Structure, inverse: Tensor, phi: T
         row = inner(turned[r][:, :, None], other[: r + 1].permute(1, 2, 0, 3), 2)
         traces[r, : r + 1] = row
         traces[: r + 1, r] = row
-    return traces if q < k else _chain(jacobian, _chain(jacobian, traces).transpose(0, 1))
+    return traces if q < k else chain(jacobian, chain(jacobian, traces).transpose(0, 1))
