@@ -195,7 +195,7 @@ def test_kernels_do_not_write_to_the_cohort(twins: Any) -> None:
 
 
 def test_outcomes_that_cannot_run_are_refused_when_asked_for(twins: Any) -> None:
-    world = twins({"dist": "bernoulli", "p": 0.3})
+    world = twins({"model": "pkpd"})
     with pytest.raises(NotSupportedError, match='not supported yet: outcome "y"'):
         world.values("w12")
     with pytest.raises(ProtocolError, match='"z" is not an outcome; allowed: y'):

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trialsim.records import Cohort
+from trialsim.tensors import resident
 
 Arm = int | Int[Tensor, "replicate patient"]
 
@@ -28,10 +29,10 @@ class ByCategory:
 
 
 def pick(table: Float[Tensor, "arm"], arm: Arm) -> float | Float[Tensor, "replicate patient"]:
-    """`table[arm]`: a number for an int, else a new tensor of arm's shape (0.9 ns per patient)."""
+    """`table[arm]`: a number for an int, else a new tensor of arm's shape (0.9 ns per patient). The table is a constant on the CPU."""
     if isinstance(arm, int):
         return float(table[arm])
-    return torch.index_select(table.to(arm.device), 0, arm.reshape(-1).int()).view(arm.shape)
+    return torch.index_select(resident(table, arm.device), 0, arm.reshape(-1).int()).view(arm.shape)
 
 
 class CategoryTable:
@@ -40,11 +41,11 @@ class CategoryTable:
     def __init__(self, covariate: str, by_arm: Sequence[ByCategory | None], neutral: float):
         self.covariate = covariate
         self.codes = tuple(sorted({code for by in by_arm if by is not None for code in by.codes}))
-        table = torch.full((len(by_arm), len(self.codes) + 1), neutral, dtype=torch.float64)
+        table = torch.full((len(by_arm), len(self.codes) + 1), neutral, dtype=torch.float64, device="cpu")
         for row, by in enumerate(by_arm):
             for code, value in zip(by.codes, by.values, strict=True) if by is not None else ():
                 table[row, 1 + self.codes.index(code)] = value
-        self._table = table
+        self._table = table.view(-1)
 
     def __call__(self, cohort: Cohort, arm: Arm) -> Float[Tensor, "replicate patient"]:
         """The value of every patient under `arm`."""
@@ -54,7 +55,7 @@ class CategoryTable:
             category += (column == code).int() * position
         row = arm if isinstance(arm, int) else arm.int()
         index = category + row * (len(self.codes) + 1)
-        return torch.index_select(self._table.view(-1).to(index.device), 0, index.reshape(-1)).view(index.shape)
+        return torch.index_select(resident(self._table, index.device), 0, index.reshape(-1)).view(index.shape)
 
 
 def category_tables(by_arm: Sequence[ByCategory | None], neutral: float) -> tuple[CategoryTable, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from trialsim.twins.arm_table import ByCategory
 from trialsim.twins.effects import ByCovariate, CovariateValues, Effect
 from trialsim.twins.event_time import NO_EFFECT, HazardRatio
 from trialsim.twins.parametrisation import merge_pieces
+from trialsim.twins.trajectory import NO_SLOWING, Slowing
 from trialsim.twins.visit_value import NO_DIFFERENCE, MeanDifference
 
 
@@ -32,6 +33,33 @@ def hazard_ratio(effect: Effect | None, *, levels: Mapping[str, tuple[str, ...]]
     if isinstance(profile, tuple):
         return HazardRatio(*merge_pieces([piece.until for piece in profile], [piece.value for piece in profile]))
     return HazardRatio(ratios=(float(profile),))
+
+
+def predictor_shift(
+    effect: Effect | None, *, visit: str, day: float, levels: Mapping[str, tuple[str, ...]], of: Callable[[str, float], float] = lambda kind, value: value
+) -> MeanDifference:
+    """What an effect adds to a linear predictor at a visit; `of(kind, value)` turns a declared number into it (and no effect into 0).
+
+    Pieces in time and visits are taken as in `mean_difference`.
+    """
+    if effect is None:
+        return NO_DIFFERENCE
+    profile, kind = effect.profile, effect.kind
+    if isinstance(profile, ByCovariate):
+        shifts = CovariateValues(covariate=profile.by.covariate, values={level: of(kind, value) for level, value in profile.by.values.items()})
+        return MeanDifference(by=_categories(shifts, levels, neutral=0.0))
+    if isinstance(profile, tuple):
+        return MeanDifference(of(kind, next(piece.value for piece in profile if piece.until is None or day < piece.until)))
+    if isinstance(profile, Mapping):
+        return MeanDifference(of(kind, float(profile[visit]))) if visit in profile else NO_DIFFERENCE
+    return MeanDifference(of(kind, float(profile)))
+
+
+def slowing(effect: Effect | None) -> Slowing:
+    """By how much, and from when on, an effect slows a trajectory."""
+    if effect is None or not effect.percent_slowing:
+        return NO_SLOWING
+    return Slowing(effect.percent_slowing, effect.onset or 0.0)
 
 
 def mean_difference(effect: Effect | None, *, visit: str, day: float, levels: Mapping[str, tuple[str, ...]], fitted_difference: float = 0.0) -> MeanDifference:

@@ -141,5 +141,5 @@ class Effect(Part):
         return self.value_of(self.kind)
 
     def unsupported(self) -> Iterator[str]:
-        if self.kind not in ("hr", "difference", "shift", "fitted"):
+        if self.kind == "acceleration":
             yield f"an effect given as {self.kind}"

@@ -60,20 +60,20 @@ class EventTime:
     def __init__(self, law: HazardLaw, predictor: Predictor | None, effects: Sequence[HazardRatio]):
         self.law, self.predictor, self.effects = law, predictor, tuple(effects)
         self._by = category_tables([None if effect.by is None else _inverted(effect.by) for effect in effects], neutral=1.0)
-        self._first = torch.tensor([1.0 / effect.ratios[0] for effect in effects], dtype=torch.float64)
+        self._first = torch.tensor([1.0 / effect.ratios[0] for effect in effects], dtype=torch.float64, device="cpu")
         self._scales = bool((self._first != 1.0).any())
         n_breaks = max(len(effect.breaks) for effect in effects)
-        reached = torch.full((n_breaks, len(effects)), math.inf, dtype=torch.float64)
-        change = torch.zeros((n_breaks, len(effects)), dtype=torch.float64)
+        reached = torch.full((n_breaks, len(effects)), math.inf, dtype=torch.float64, device="cpu")
+        change = torch.zeros((n_breaks, len(effects)), dtype=torch.float64, device="cpu")
         for column, effect in enumerate(effects):
             total, start = 0.0, 0.0
             for j, end in enumerate(effect.breaks):
-                hazard = float(law.cumulative_hazard(torch.tensor([end], dtype=torch.float64))[0])
+                hazard = float(law.cumulative_hazard(torch.tensor([end], dtype=torch.float64, device="cpu"))[0])
                 total += effect.ratios[j] * (hazard - start)
                 start = hazard
                 reached[j, column] = total
                 change[j, column] = 1.0 / effect.ratios[j + 1] - 1.0 / effect.ratios[j]
-        self._reached, self._change = reached, change
+        self._steps = tuple(zip(reached.unbind(), change.unbind(), strict=True))  # by break: a number per arm
 
     def times(self, exponentials: Float[Tensor, "replicate patient"], *, cohort: Cohort | None, arm: Arm) -> Float[Tensor, "replicate patient"]:
         """Days from randomisation to the event (infinity: never). Overwrites `exponentials`, which the caller has just drawn."""
@@ -88,10 +88,10 @@ class EventTime:
 
     def _undo_ratio(self, x: Tensor, arm: Arm) -> Tensor:
         """From the arm's cumulative hazard to the reference's."""
-        if len(self._reached) == 0:
+        if not self._steps:
             return x.mul_(pick(self._first, arm)) if self._scales else x
         y = x * pick(self._first, arm) if self._scales else x.clone()
-        for reached, change in zip(self._reached, self._change, strict=True):
+        for reached, change in self._steps:
             y.add_((x - pick(reached, arm)).clamp_(min=0.0).mul_(pick(change, arm)))
         return y
 

@@ -7,7 +7,7 @@ the noise: `event_time(arm=0)`, `event_time(arm=1)` and `event_time(arm=assigned
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -18,11 +18,16 @@ from trialsim.errors import NotSupportedError, Problem, ProtocolError, did_you_m
 from trialsim.records import Cohort
 from trialsim.rng import Block, Streams
 from trialsim.twins.arm_table import Arm
-from trialsim.twins.build import NO_VISIT, BaselineValue, dropout_laws, event_times, visit_values
+from trialsim.twins.build import NO_VISIT, BaselineValue, EventKernel, ValueKernel, dropout_laws, event_times, recurrences, visit_values
 from trialsim.twins.dropout import Dropout
 from trialsim.twins.event_time import EventTime
+from trialsim.twins.illness_death_times import Course as IllnessDeathCourse
+from trialsim.twins.illness_death_times import IllnessDeathEvent
 from trialsim.twins.problems import problems
+from trialsim.twins.recurrence import Course, FirstEvent, Recurrence
+from trialsim.twins.trajectory import TrajectoryValue
 from trialsim.twins.truth import Truth
+from trialsim.twins.values.ordinal import OrdinalValue
 from trialsim.twins.visit_value import VisitValue
 
 
@@ -42,23 +47,80 @@ class TwinModel:
         found: list[Problem] = list(problems(truth, arms=self.arms, visits=self.visits, covariates=tuple(names), levels=levels, units=units))
         if found:
             raise ProtocolError(found)
-        self.outcomes = tuple(truth.outcomes)
-        self._events: dict[str, EventTime] = event_times(truth, self.arms, cohort, levels)
-        self._values: dict[str, dict[str, VisitValue | BaselineValue]] = visit_values(truth, self.arms, self.visits, cohort, levels)
+        self.outcomes = tuple(dict.fromkeys(target for name, process in truth.outcomes.items() for target in process.targets(name)))
+        self._events: dict[str, EventKernel] = event_times(truth, self.arms, cohort, levels)
+        self._recurrences: dict[str, Recurrence] = recurrences(truth, self.arms, levels)
+        self._values: dict[str, dict[str, ValueKernel | BaselineValue]] = visit_values(truth, self.arms, self.visits, cohort, levels)
         self._dropout: Dropout | None = dropout_laws(truth, self.arms, levels)
 
     # What happens -------------------------------------------------------------------------------------------------------
 
     def event_time(self, outcome: str, *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm) -> Float[Tensor, "replicate patient"]:
         """Days from randomisation to the event; infinity: never. `arm` is one index for all, or each patient's assigned arm."""
-        return self._event(outcome).times(streams(f"outcome/{outcome}").exponential(block, n), cohort=cohort, arm=arm)
+        return self.event_times((outcome,), streams=streams, block=block, n=n, cohort=cohort, arm=arm)[0]
+
+    def event_times(
+        self, outcomes: Sequence[str], *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm
+    ) -> list[Float[Tensor, "replicate patient"]]:
+        """The times of several events of the same twins, as `event_time` gives each; events of one process are drawn once."""
+        courses: dict[str, IllnessDeathCourse] = {}
+        found = []
+        for outcome in outcomes:
+            process = self._event(outcome)
+            if isinstance(process, EventTime):
+                found.append(process.times(streams(f"outcome/{outcome}").exponential(block, n), cohort=cohort, arm=arm))
+            elif isinstance(process, FirstEvent):
+                found.append(process.draw(streams(f"outcome/{outcome}"), block, n, cohort=cohort, arm=arm))
+            else:
+                of = process.process.outcome
+                if of not in courses:
+                    courses[of] = process.process.course(streams(f"outcome/{of}"), block, n, cohort=cohort, arm=arm)
+                found.append(courses[of].time_of(process.transition))
+        return found
+
+    def end_of_follow_up(
+        self, outcomes: Sequence[str], *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm
+    ) -> Float[Tensor, "replicate patient"] | None:
+        """When death ends the follow-up of events that only the living can have and which are all of `outcomes`; None where nothing does."""
+        kernels = [self._event(outcome) for outcome in outcomes]
+        mortal = {kernel.process.outcome: kernel.process for kernel in kernels if isinstance(kernel, IllnessDeathEvent)}
+        deadly = {kernel.process.outcome for kernel in kernels if isinstance(kernel, IllnessDeathEvent) and kernel.transition == "death"}
+        ends: Tensor | None = None
+        for name, process in mortal.items():
+            if name not in deadly:
+                death = process.course(streams(f"outcome/{name}"), block, n, cohort=cohort, arm=arm).death
+                ends = death if ends is None else torch.minimum(ends, death)
+        return ends
+
+    def recurrent_events(self, outcome: str, *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm) -> Course:
+        """All events of an outcome whose events come again."""
+        if outcome not in self._recurrences:
+            raise self._missing(outcome, "one whose events come again")
+        return self._recurrences[outcome].course(streams(f"outcome/{outcome}"), block, n, cohort=cohort, arm=arm)
 
     def value(self, outcome: str, visit: str, *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm) -> Float[Tensor, "replicate patient"]:
         """The outcome at a visit, in its own unit; at the baseline visit, the baseline covariate. A single value may be asked for without a visit."""
         process = self._value(outcome, visit)
         if isinstance(process, BaselineValue):
             return process(cohort)
-        return process.values(streams(f"outcome/{outcome}").normal(block, n, index=process.index), cohort=cohort, arm=arm)
+        stream = streams(f"outcome/{outcome}")
+        if isinstance(process, VisitValue):
+            return process.values(stream.normal(block, n, index=process.index), cohort=cohort, arm=arm)
+        return process.draw(stream, block, n, cohort=cohort, arm=arm)
+
+    def values(
+        self, outcome: str, visits: Sequence[str], *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm
+    ) -> dict[str, Float[Tensor, "replicate patient"]]:
+        """The outcome at several visits, as `value` gives each; what the visits of a trajectory share is drawn once."""
+        found: dict[str, Tensor] = {}
+        lines = [(visit, process) for visit in visits if isinstance(process := self._value(outcome, visit), TrajectoryValue)]
+        if len(lines) > 1:
+            named = [visit for visit, _ in lines]
+            drawn = lines[0][1].trajectory.draw(named, streams(f"outcome/{outcome}"), block, n, cohort=cohort, arm=arm)
+            found = dict(zip(named, drawn, strict=True))
+        return {
+            visit: found[visit] if visit in found else self.value(outcome, visit, streams=streams, block=block, n=n, cohort=cohort, arm=arm) for visit in visits
+        }
 
     def dropout_time(self, *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm) -> Float[Tensor, "replicate patient"] | None:
         """Days from randomisation to loss to follow-up; infinity: never. None where the protocol declares no dropout."""
@@ -66,18 +128,26 @@ class TwinModel:
 
     # What is expected ---------------------------------------------------------------------------------------------------
 
-    def prognosis(self, outcome: str, visit: str | None, cohort: Cohort | None) -> Float[Tensor, "replicate patient"]:
-        """The expected value at the visit, or the linear predictor of an event time (at any visit), under the reference process.
+    def prognosis(
+        self, outcome: str, visit: str | None, cohort: Cohort | None, *, streams: Streams | None = None, block: Block | None = None, n: int = 0
+    ) -> Float[Tensor, "replicate patient"]:
+        """What the twin predicts under the reference process, given the baseline alone.
 
-        Given the baseline alone. Where no covariate matters it is one number for everyone, of shape [1, 1].
+        The expected value of a continuous outcome at the visit; the log odds of a binary or ordinal one; the log of the mean of
+        a count (its log rate ratio, where events come over time); the log hazard ratio of an event time, at any visit. With `streams` (of the trial,
+        with block and n), a trajectory's prognosis also knows what `prognosis_correlation` says of the patient's own slope. Where no covariate matters it is one number for everyone, of shape [1, 1], on the CPU.
         """
-        if outcome in self._events:
-            predictor = self._event(outcome).predictor
+        if outcome in self._events and (visit is None or outcome not in self._values):
+            process = self._event(outcome)
+            predictor = process.predictor if isinstance(process, EventTime | FirstEvent) else process.prognosis
             expected = None if predictor is None else predictor(cohort)
         else:
-            process = self._value(outcome, visit)
-            expected = process(cohort) if isinstance(process, BaselineValue) else process.expected(cohort)
-        return torch.zeros((1, 1), dtype=torch.float64) if expected is None else expected
+            value = self._value(outcome, visit)
+            expected = value(cohort) if isinstance(value, BaselineValue) else value.expected(cohort)
+            if isinstance(value, TrajectoryValue) and streams is not None and block is not None:
+                known = value.trajectory.known_slope(streams(f"outcome/{outcome}"), block, n)
+                expected = expected if known is None or expected is None else known * value.trajectory.days[value.visit] + expected
+        return torch.zeros((1, 1), dtype=torch.float64, device="cpu") if expected is None else expected
 
     def survival(self, outcome: str, arm: int, t: float | Float[Tensor, "..."], cohort: Cohort | None = None) -> Float[Tensor, "..."]:
         """P(event time > t | baseline) under an arm, at finite t >= 0 that broadcasts against [replicate, patient]."""
@@ -92,11 +162,43 @@ class TwinModel:
     def mean_difference(self, outcome: str, visit: str | None, cohort: Cohort | None, arm: int, reference: int) -> float | Float[Tensor, "replicate patient"]:
         """Expected value under `arm` minus under `reference`, given the baseline; a number where it is the same for everyone."""
         process = self._value(outcome, visit)
-        return 0.0 if isinstance(process, BaselineValue) else process.mean_difference(cohort, arm, reference)
+        if isinstance(process, BaselineValue):
+            return 0.0
+        if isinstance(process, VisitValue | TrajectoryValue):
+            return process.mean_difference(cohort, arm, reference)
+        if process.same(arm, reference):
+            return 0.0
+        difference = process.mean(cohort, arm) - process.mean(cohort, reference)
+        return float(difference) if difference.numel() == 1 else difference
+
+    def mean(self, outcome: str, visit: str | None, cohort: Cohort | None, arm: int) -> Float[Tensor, "replicate patient"]:
+        """Expected value (the probability of a binary outcome) under `arm` given the baseline; of shape [1, 1] where it is the same for everyone."""
+        process = self._value(outcome, visit)
+        if isinstance(process, BaselineValue):
+            return process(cohort)
+        if isinstance(process, VisitValue):
+            raise ProtocolError(f'outcome "{outcome}" is asked for its mean; only differences of it are needed')
+        return process.mean(cohort, arm)
+
+    def chances_above(self, outcome: str, visit: str | None, cohort: Cohort | None, arm: int) -> tuple[Float[Tensor, "replicate patient"], ...]:
+        """P(category above j) of an ordinal outcome under `arm`, given the baseline, for every category but the highest."""
+        process = self._value(outcome, visit)
+        if not isinstance(process, OrdinalValue):
+            raise ProtocolError(f'outcome "{outcome}" is not ordinal')
+        return process.chances_above(cohort, arm)
 
     def constant_log_hr(self, outcome: str, arm: int, reference: int) -> float | None:
         """The log hazard ratio of two arms where it is the same for all times and patients, else None."""
         process = self._event(outcome)
+        if isinstance(process, IllnessDeathEvent):
+            # The hazard of progression is a law's own; that of death is a mixture over those who progressed.
+            if process.effects[arm] == process.effects[reference]:
+                return 0.0
+            if process.transition != "progression":
+                return None
+            process = process.process.transitions["progression"]
+        elif isinstance(process, FirstEvent):
+            process = process.recurrence.waits
         test, control = process.effects[arm], process.effects[reference]
         if test == control:
             return 0.0
@@ -112,7 +214,12 @@ class TwinModel:
 
     def has_prognosis(self, outcome: str) -> bool:
         """Whether baseline covariates move the event time, so that conditional and marginal hazard ratios differ."""
-        return self._event(outcome).predictor is not None
+        process = self._event(outcome)
+        return process.predictor is not None or (isinstance(process, FirstEvent) and process.recurrence.dispersion > 0.0)
+
+    def recurs(self, outcome: str) -> bool:
+        """Whether the outcome's events come again, so that a count is of the events so far."""
+        return outcome in self._recurrences
 
     def baseline(self, outcome: str) -> str | None:
         """The covariate that is the outcome's value at baseline, None where there is none."""
@@ -126,14 +233,14 @@ class TwinModel:
         if outcome not in self._values:
             raise self._missing(outcome, "an outcome with an effect")
         processes = self._values[outcome].values() if visit is None else [self._value(outcome, visit)]
-        return all(isinstance(process, BaselineValue) or process.differences[arm] == process.differences[reference] for process in processes)
+        return all(isinstance(process, BaselineValue) or process.same(arm, reference) for process in processes)
 
-    def _event(self, outcome: str) -> EventTime:
+    def _event(self, outcome: str) -> EventKernel:
         if outcome in self._events:
             return self._events[outcome]
         raise self._missing(outcome, "an event time")
 
-    def _value(self, outcome: str, visit: str | None) -> VisitValue | BaselineValue:
+    def _value(self, outcome: str, visit: str | None) -> ValueKernel | BaselineValue:
         visit = NO_VISIT if visit is None else visit
         at_visits = self._values.get(outcome)
         if at_visits is None:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from trialsim.errors import Problem, did_you_mean
 from trialsim.parts import Part
 from trialsim.twins.effects import ByCovariate, Effect
-from trialsim.twins.events import EventTimeLaw
+from trialsim.twins.events import EventTimeLaw, IllnessDeath
+from trialsim.twins.events.illness_death import TRANSITIONS
 from trialsim.twins.parametrisation import listed
 from trialsim.twins.process import OutcomeProcess
 from trialsim.twins.truth import Truth
@@ -67,6 +68,7 @@ def _effect(effect: Effect, process: OutcomeProcess, visits: Mapping[str, float]
     if kind not in process.effect_kinds:
         yield (kind,), f"{kind} means nothing for this outcome; allowed: {listed(process.effect_kinds) if process.effect_kinds else 'nothing'}"
         return
+    yield from (((kind,), message) for message in process.effect_problems(effect))
     if isinstance(profile, ByCovariate):
         unknown = covariates.unknown(profile.by.covariate)
         if unknown:
@@ -83,6 +85,14 @@ def _effect(effect: Effect, process: OutcomeProcess, visits: Mapping[str, float]
         for visit in profile:
             if visit not in visits:
                 yield (kind, visit), f'"{visit}" is not a visit{did_you_mean(visit, visits) if visits else "; the protocol has none"}'
+
+
+def _shared_targets(truth: Truth, outcome: str, process: OutcomeProcess) -> Iterator[str]:
+    """An illness-death process names its events itself; no other outcome may have these names."""
+    own = set(process.targets(outcome)) - {outcome}
+    for other, second in truth.outcomes.items():
+        if other != outcome and own & set(second.targets(other)):
+            yield f'{listed(sorted(own & set(second.targets(other))))} already names what "{other}" yields'
 
 
 def problems(
@@ -103,6 +113,10 @@ def problems(
     found: list[tuple[Place, str]] = []
     for outcome, process in truth.outcomes.items():
         found += [(("outcomes", outcome, *place), message) for place, message in _prognostic(process, known)]
+        found += [(("outcomes", outcome), message) for message in _shared_targets(truth, outcome, process)]
+        if isinstance(process, IllnessDeath):
+            for transition in TRANSITIONS:
+                found += [(("outcomes", outcome, transition, *place), message) for place, message in _prognostic(getattr(process, transition), known)]
     for arm, effects in truth.effects.items():
         if arm not in arms:
             found.append((("effects", arm), _no_arm(arm, arms)))
@@ -111,6 +125,9 @@ def problems(
                 found.append((("effects", arm, outcome), f'"{outcome}" is not an outcome{did_you_mean(outcome, targets) if targets else ""}'))
                 continue
             found += [(("effects", arm, outcome, *place), message) for place, message in _effect(effect, targets[outcome], visits, known)]
+            if isinstance(targets[outcome], IllnessDeath) and isinstance(effect.profile, tuple) and outcome not in ("progression", "death"):
+                message = "time runs from progression here: an effect in pieces of time since randomisation cannot be placed; give a number, or by covariate"
+                found.append((("effects", arm, outcome, "hr"), message))
     dropout = truth.censoring.dropout
     laws: dict[Place, EventTimeLaw] = {}
     if isinstance(dropout, Part):

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from trialsim.parts import Part
+from trialsim.twins.effects import Effect
 from trialsim.twins.not_yet import Dependence, TimeTrend
 from trialsim.twins.prognosis import Prognostic
 
@@ -33,6 +34,10 @@ class OutcomeProcess(Part):
     )
     time_trend: TimeTrend | None = Field(None, description="A drift of the outcome in calendar time.")
     dependence: Dependence | None = Field(None, description="Dependence on another outcome of the same patient.")
+
+    def effect_problems(self, effect: Effect) -> Iterator[str]:
+        """What is wrong with an effect of an allowed kind on this very process."""
+        yield from ()
 
     def targets(self, outcome: str) -> tuple[str, ...]:
         """The names under which effects and endpoints address what this process yields."""
@@ -66,4 +71,4 @@ class EventLaw(OutcomeProcess):
 
     def median_time(self) -> float:
         """The median event time in days (infinity when fewer than half ever have the event)."""
-        return float(self.inverse_cumulative_hazard(torch.tensor([0.5], dtype=torch.float64).log().neg())[0])
+        return float(self.inverse_cumulative_hazard(torch.tensor([0.5], dtype=torch.float64, device="cpu").log().neg())[0])

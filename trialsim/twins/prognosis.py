@@ -55,6 +55,8 @@ class Prognostic(Part):
         if len(given) != 1:
             said = f"{listed(given)} given" if given else "none given"
             raise PydanticCustomError("prognostic", "{text}", {"text": f"a prognostic covariate needs exactly one of {listed(KINDS, 'or')}; {said}"})
+        if self.slope is not None and self.slope.dimension != "rate":
+            raise PydanticCustomError("prognostic", "{text}", {"text": f"slope needs a unit (per time, for example {self.slope} / year); {self.slope} given"})
         if self.level is not None and (self.per is not None or self.center is not None):
             raise PydanticCustomError("prognostic", "{text}", {"text": "level is for one category; per and center are for a number: give one or the other"})
         if self.per is not None and self.per.value <= 0:

@@ -42,7 +42,7 @@ class VisitValue:
 
     def __init__(self, expected: Predictor, sd: float, differences: Sequence[MeanDifference], index: int):
         self.expected, self.sd, self.differences, self.index = expected, sd, tuple(differences), index
-        self._constant = torch.tensor([difference.value for difference in differences], dtype=torch.float64)
+        self._constant = torch.tensor([difference.value for difference in differences], dtype=torch.float64, device="cpu")
         self._shifts = bool((self._constant != 0.0).any())
         self._by = category_tables([difference.by for difference in differences], neutral=0.0)
 
@@ -51,13 +51,17 @@ class VisitValue:
         value = normals.mul_(self.sd)
         mean = self.expected(cohort)
         if mean is not None:
-            value = value.add_(mean)
+            value = value.add_(mean.to(value.device))  # one number for all lies on the CPU
         if self._shifts:
             value = value.add_(pick(self._constant, arm))
         for table in self._by:
             assert cohort is not None
             value = value.add_(table(cohort, arm))
         return value
+
+    def same(self, arm: int, reference: int) -> bool:
+        """Whether two arms do the same to every patient."""
+        return self.differences[arm] == self.differences[reference]
 
     def mean_difference(self, cohort: Cohort | None, arm: int, reference: int) -> float | Float[Tensor, "replicate patient"]:
         """Each patient's expected difference between two arms; a number where it is the same for everyone."""

@@ -10,7 +10,7 @@ from trialsim.report.wording import listed, number, quantity, share, signed, tim
 from trialsim.report.wording import rate as per_time
 from trialsim.spec.protocol import Protocol
 from trialsim.twins.effects import ByCovariate, Effect
-from trialsim.twins.events.not_yet import IllnessDeath
+from trialsim.twins.events import IllnessDeath
 from trialsim.twins.not_yet import IntercurrentEvent, MissingData
 from trialsim.twins.process import EventLaw, OutcomeProcess
 from trialsim.twins.prognosis import Prognostic

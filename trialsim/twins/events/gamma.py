@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from scipy.special import gammainccinv, gammaincinv
 from torch import Tensor
 
-from trialsim.errors import NotSupportedError
 from trialsim.twins.parametrisation import require_one
 from trialsim.twins.process import EventLaw
 from trialsim.units import PositiveNumber, PositiveTime, Rate
@@ -23,6 +22,8 @@ class Gamma(EventLaw):
 
     **Source:** Johnson, Kotz, Balakrishnan 1994, Continuous Univariate Distributions vol. 1, ch. 17, ISBN 0471584959.
     """
+
+    cpu_only: ClassVar[bool] = True
 
     dist: Literal["gamma"] = Field("gamma", description="A sum of exponential waits, for a whole shape.")
     shape: PositiveNumber = Field(description="Above 1 the hazard rises to `rate`, below 1 it falls to it.")
@@ -49,8 +50,6 @@ class Gamma(EventLaw):
         return torch.where(lower > 0.5, late, lower.neg().log1p_()).neg_()
 
     def inverse_cumulative_hazard(self, h: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        if h.device.type != "cpu":
-            raise NotSupportedError("the gamma law on this device")
         late = torch.from_numpy(gammainccinv(self.shape, torch.exp(-h).numpy()))
         early = torch.from_numpy(gammaincinv(self.shape, torch.expm1(-h).neg_().numpy()))
         return torch.where(h > 0.5, late, early).div_(self.rate_per_day)
