@@ -3,6 +3,7 @@
 from trialsim.analysis.analysis import Analysis
 from trialsim.analysis.methods.aalen_johansen import AalenJohansen
 from trialsim.analysis.methods.ancova import Ancova
+from trialsim.analysis.methods.clda import Clda
 from trialsim.analysis.methods.cmh import Cmh
 from trialsim.analysis.methods.cox import Cox
 from trialsim.analysis.methods.fine_gray import FineGray
@@ -10,6 +11,7 @@ from trialsim.analysis.methods.fisher import Fisher
 from trialsim.analysis.methods.gray import Gray
 from trialsim.analysis.methods.logistic import Logistic
 from trialsim.analysis.methods.logrank import LogRank
+from trialsim.analysis.methods.mmrm import Mmrm
 from trialsim.analysis.methods.negative_binomial import NegativeBinomial
 from trialsim.analysis.methods.not_yet import NOT_YET
 from trialsim.analysis.methods.poisson import Poisson
@@ -32,6 +34,8 @@ METHODS: tuple[type[Analysis], ...] = (
     Logistic,
     Poisson,
     NegativeBinomial,
+    Mmrm,
+    Clda,
     *NOT_YET,
 )
 

@@ -84,28 +84,6 @@ class Wilcoxon(PlannedMethod):
     correct: bool = Field(default=True, description="Continuity correction.")
 
 
-class _RepeatedMeasures(PlannedMethod):
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous",)
-    takes_covariates: ClassVar[bool] = True
-    covariance: Literal[
-        "unstructured", "ar1", "compound_symmetry", "toeplitz", "heterogeneous_ar1", "heterogeneous_compound_symmetry", "heterogeneous_toeplitz"
-    ] = Field(default="unstructured", description="Covariance of a patient's visits.")
-    df: Literal["satterthwaite", "kenward_roger", "residual"] = Field(default="satterthwaite", description="Degrees of freedom of the contrast.")
-    at: str | None = Field(default=None, description="The visit of the contrast; left out, the estimand's.")
-
-
-class Mmrm(_RepeatedMeasures):
-    """Mixed model for repeated measures."""
-
-    method: Literal["mmrm"] = Field(description="Mixed model for repeated measures.")
-
-
-class Clda(_RepeatedMeasures):
-    """Constrained longitudinal data analysis: equal means at baseline."""
-
-    method: Literal["clda"] = Field(description="Constrained longitudinal data analysis.")
-
-
 class ProportionalOdds(PlannedMethod):
     """Proportional-odds regression of an ordinal endpoint."""
 
@@ -161,8 +139,6 @@ NOT_YET: tuple[type[PlannedMethod], ...] = (
     AverageHazardRatio,
     Lwyy,
     Wilcoxon,
-    Mmrm,
-    Clda,
     ProportionalOdds,
     Gee,
     Bayesian,

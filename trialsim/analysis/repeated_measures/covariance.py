@@ -7,8 +7,9 @@ Every structure is  Σ_ij = s_i s_j C_ij(φ),  with log s_i = θ_i at every visi
     compound_symmetry     C_ij = ρ,           ar1             C_ij = ρ^|i-j|,
     toeplitz              C_ij = ρ_|i-j|,     antedependence  C_ij = ρ_i ρ_(i+1) ... ρ_(j-1)     for i < j,
 
-with each ρ = φ / (1 + φ²)^½. These are the parameters of the R package mmrm: the Kenward-Roger adjustment depends on them.
-Compound symmetry and Toeplitz can leave the positive definite matrices; the fit steps back where they do.
+with each ρ = φ / (1 + φ²)^½, but for compound symmetry over n visits  ρ = (1 + a) / (1 + exp(-φ)) - a,  a = 1 / (n - 1). These
+are the parameters of the R package mmrm: the Kenward-Roger adjustment depends on them. Toeplitz can leave the positive
+definite matrices; the fit steps back where it does.
 
 **Source:** Sabanes Bove et al., mmrm 0.3, "Covariance structures"; Zimmerman & Nunez-Anton 2009 (doi 10.1201/9781420011074)
 for antedependence.
@@ -36,19 +37,6 @@ class Shape:
     value: Float[Tensor, "visit visit replicate"]
     first: Float[Tensor, "phi visit visit replicate"]
     second: Callable[[], Second]
-
-
-def _squash(phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """ρ = φ / (1 + φ²)^½ and its first two derivatives."""
-    root = 1.0 / (1.0 + phi * phi).sqrt()
-    slope = root * root * root
-    return phi * root, slope, -3.0 * phi * slope * root * root
-
-
-def _unsquash(rho: Tensor) -> Tensor:
-    """φ of a correlation, which is kept from -1 and 1."""
-    rho = rho.clamp(-0.99, 0.99)
-    return rho / (1.0 - rho * rho).sqrt()
 
 
 def _unit(n_visits: int, phi: Tensor) -> Tensor:
@@ -131,9 +119,20 @@ class _ByEntry(_Correlation):
         """(k, power) of the correlations whose powers multiply to C_ij."""
         raise NotImplementedError
 
+    def correlations(self, phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ρ and its first two derivatives in φ."""
+        root = 1.0 / (1.0 + phi * phi).sqrt()
+        slope = root * root * root
+        return phi * root, slope, -3.0 * phi * slope * root * root
+
+    def parameters(self, rho: Tensor) -> Tensor:
+        """φ of correlations, which are kept from their limits."""
+        rho = rho.clamp(-0.99, 0.99)
+        return rho / (1.0 - rho * rho).sqrt()
+
     def at(self, phi: Tensor) -> Shape:
         n = self.n_visits
-        rho, slope, bend = _squash(phi)
+        rho, slope, bend = self.correlations(phi)
         value = _unit(n, phi)
         first = torch.zeros((self.n_phi, n, n, phi.shape[-1]), dtype=phi.dtype, device=phi.device)
         pairs = [(i, j, self.factors(i, j)) for i in range(n) for j in range(i + 1, n)]
@@ -165,7 +164,7 @@ class _ByEntry(_Correlation):
                 factors = self.factors(i, j)
                 if len(factors) == 1 and factors[0][1] == 1:
                     wanted[factors[0][0]].append(correlation[i, j])
-        return torch.stack([_unsquash(add_up(torch.stack(values)) / len(values)) for values in wanted])
+        return torch.stack([self.parameters(add_up(torch.stack(values)) / len(values)) for values in wanted])
 
 
 def _product(rho: Tensor, factors: list[tuple[int, int]]) -> Tensor:
@@ -183,13 +182,28 @@ def _lowered(factors: list[tuple[int, int]], k: int) -> list[tuple[int, int]]:
 class _CompoundSymmetry(_ByEntry):
     @property
     def n_phi(self) -> int:
-        return min(1, self.n_visits - 1)
+        return 1
+
+    def correlations(self, phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        least = 1.0 / (self.n_visits - 1)
+        share = 1.0 / (1.0 + (-phi).exp())
+        slope = (1.0 + least) * share * (1.0 - share)
+        return (1.0 + least) * share - least, slope, slope * (1.0 - 2.0 * share)
+
+    def parameters(self, rho: Tensor) -> Tensor:
+        least = 1.0 / (self.n_visits - 1)
+        share = ((rho + least) / (1.0 + least)).clamp(0.005, 0.995)
+        return (share / (1.0 - share)).log()
 
     def factors(self, i: int, j: int) -> list[tuple[int, int]]:
         return [(0, 1)]
 
 
-class _Autoregressive(_CompoundSymmetry):
+class _Autoregressive(_ByEntry):
+    @property
+    def n_phi(self) -> int:
+        return 1
+
     def factors(self, i: int, j: int) -> list[tuple[int, int]]:
         return [(0, j - i)]
 
@@ -261,14 +275,13 @@ class Covariance:
 
     def jacobian(self) -> Float[Tensor, "parameter pair replicate"]:
         """∂Σ_ij/∂θ_r for the pairs of the structure."""
-        structure, n = self.structure, self.structure.n_visits
+        structure = self.structure
         jacobian = torch.zeros((structure.n_parameters, len(structure.pairs), self.sigma.shape[-1]), dtype=self.sigma.dtype, device=self.sigma.device)
         scaled = self.shape.first * self.product
         for k, (i, j) in enumerate(structure.pairs):
             for visit in (i, j):
                 jacobian[visit if structure.heterogeneous else 0, k] += self.sigma[i, j]
             jacobian[structure.n_scales :, k] = scaled[:, i, j]
-        assert n == structure.n_visits
         return jacobian
 
     def second_along(self, gradient: Float[Tensor, "visit visit replicate"]) -> Float[Tensor, "parameter parameter replicate"]:

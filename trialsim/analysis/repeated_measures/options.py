@@ -1,0 +1,95 @@
+"""What the methods for repeated measures have in common: their options, and how an analysis becomes fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import BeforeValidator, Field, model_validator
+
+from trialsim.analysis.analysis import Analysis, EndpointType
+from trialsim.analysis.repeated_measures.contrasts import DegreesOfFreedom, arm_at_visit, estimate_contrast
+from trialsim.analysis.repeated_measures.fitting import fit_repeated_measures
+from trialsim.records import Estimates, VisitData
+
+LARGEST_BLOCK = 256
+WORK_PER_BLOCK = 1_500_000  # numbers in the largest array of a block: what the cache of a core holds
+
+
+def _kind_of_robust(given: Any) -> Any:
+    return "empirical" if given is True else given
+
+
+class RepeatedMeasures(Analysis):
+    """A contrast of two arms at one visit, from a model of all visits."""
+
+    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous",)
+    takes = VisitData
+    scale: ClassVar[str | None] = "difference"
+    std_error_scale: ClassVar[str | None] = "difference"
+    takes_covariates: ClassVar[bool] = True
+    joint: ClassVar[bool] = True
+    constrained: ClassVar[bool] = False
+    """Whether the baseline is among the visits, with equal means in all arms."""
+
+    covariance: Literal[
+        "unstructured",
+        "ar1",
+        "compound_symmetry",
+        "toeplitz",
+        "antedependence",
+        "heterogeneous_ar1",
+        "heterogeneous_compound_symmetry",
+        "heterogeneous_toeplitz",
+        "heterogeneous_antedependence",
+    ] = Field(default="unstructured", description="Covariance of a patient's visits.")
+    df: DegreesOfFreedom = Field(default="satterthwaite", description="Degrees of freedom of the contrast.")
+    at: str | None = Field(default=None, description="The visit of the contrast; left out, the estimand's.")
+    covariate_by_visit: bool = Field(default=False, description="A coefficient of every covariate at every visit, rather than one for all visits.")
+    reml: bool = Field(default=True, description="Restricted maximum likelihood, rather than maximum likelihood.")
+    robust: Annotated[Literal[False, "empirical", "bias_reduced", "jackknife"], BeforeValidator(_kind_of_robust)] = Field(
+        default=False, description="Standard errors from the patients' residuals (sandwich), rather than from the model."
+    )
+
+    @model_validator(mode="after")
+    def _kenward_roger_is_complete(self) -> Self:
+        if self.df == "kenward_roger" and self.robust:
+            raise ValueError("df: kenward_roger has standard errors of its own; leave robust out")
+        if self.df == "kenward_roger" and not self.reml:
+            raise ValueError("df: kenward_roger needs reml: true")
+        return self
+
+    def estimate(self, data: VisitData, *, favours: int) -> Estimates:  # type: ignore[override]
+        """Test minus reference at visit `data.at`; see `Analysis.estimate`."""
+        size = self._block(data)
+        parts = [self._estimate(_rows(data, slice(start, start + size)), favours) for start in range(0, len(data.value), size)]
+        names = [field.name for field in dataclasses.fields(Estimates) if getattr(parts[0], field.name) is not None]
+        return Estimates(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+    def _estimate(self, data: VisitData, favours: int) -> Estimates:
+        fit = fit_repeated_measures(
+            data, covariance=self.covariance, reml=self.reml, covariate_by_visit=self.covariate_by_visit, constrained=self.constrained
+        )  # fmt: skip
+        visit = data.at + (1 if self.constrained else 0)
+        found = estimate_contrast(fit, arm_at_visit(fit, visit), df=self.df, robust=self.robust or None)
+        return Estimates(
+            statistic=favours * found.estimate / found.std_error,
+            n=fit.design.there.sum(-1),
+            failure=fit.failure,
+            df=found.df,
+            estimate=found.estimate,
+            std_error=found.std_error,
+        )
+
+    def _block(self, data: VisitData) -> int:
+        """How many replicates at a time. Numbers do not depend on it."""
+        n_visits = data.value.shape[-1] + (1 if self.constrained else 0)
+        columns = 1 if data.covariates is None else 1 + data.covariates.shape[-1]
+        largest = max(n_visits * (n_visits + 1) // 2 * ((data.n_groups - 1 + columns) * n_visits) ** 2, n_visits**4, data.value.shape[1] * 8)
+        return max(1, min(LARGEST_BLOCK, WORK_PER_BLOCK // largest))
+
+
+def _rows(data: VisitData, rows: slice) -> VisitData:
+    cut = {field.name: value[rows] for field in dataclasses.fields(data) if isinstance(value := getattr(data, field.name), torch.Tensor)}
+    return dataclasses.replace(data, **cut)
