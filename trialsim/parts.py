@@ -16,11 +16,13 @@ class Part(BaseModel):
     """A frozen piece of the protocol language; unknown keys are errors.
 
     `supported = False` marks a part that the language has and the engine cannot run yet. A part of
-    which only some options are missing overrides `unsupported`.
+    which only some options are missing overrides `unsupported`. `cpu_only = True`: drawing from it needs SciPy's inverse, so that
+    it cannot be simulated on CUDA.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
     supported: ClassVar[bool] = True
+    cpu_only: ClassVar[bool] = False
 
     def unsupported(self) -> Iterator[str]:
         """What this part asks for that the engine cannot do yet, as short phrases (own level only)."""

@@ -9,6 +9,9 @@ Purposes: `accrual`, `allocation`, `allocation/size`, `covariate/<id>`, `outcome
 The scenario is not in the key: scenarios share their noise.
 
 Uniforms are max((x >> 11) 2^-53, 2^-54), open at both ends. Other laws follow by inverse CDF, one number each.
+
+On a CPU NumPy fills; on CUDA torch does (`philox`). Uniforms have the same bits on every device. Exponentials and normals
+take torch's log and ndtri of the device, whose last bits differ: they agree to 1e-9.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from trialsim.philox import PER_COUNTER, lanes
 
 LANE = 64
 SMALLEST = 2.0**-54
@@ -43,12 +48,13 @@ class Stream:
     """All random numbers of one purpose under one seed.
 
     Draws return `[replicate, patient]` float64 tensors for the replicates of a block and patients 0..n-1.
-    `index` (k) separates steps, attempts or strata; `second` (j) imputations or posterior draws.
+    `index` (k) separates steps, attempts or strata; `second` (j) imputations or posterior draws. The tensors are on `device`.
     """
 
-    def __init__(self, seed: int | str, purpose: str):
-        self.seed, self.purpose = seed, purpose
-        self._bits = np.random.Philox(key=np.array(philox_key(seed, purpose), dtype=np.uint64))
+    def __init__(self, seed: int | str, purpose: str, device: str = "cpu"):
+        self.seed, self.purpose, self.device = seed, purpose, device
+        self._key = philox_key(seed, purpose)
+        self._bits = np.random.Philox(key=np.array(self._key, dtype=np.uint64))
         self._generator = np.random.Generator(self._bits)
         self._state = self._bits.state
         self._state["buffer_pos"] = 4
@@ -62,7 +68,18 @@ class Stream:
         self._bits.state = self._state
         self._generator.random(out=lane)
 
+    def _draw_by_torch(self, block: Block, n: int, index: int, second: int, transform: str) -> Float[Tensor, "replicate patient"]:
+        n_lanes = -(-n // LANE)
+        start = 16 * block.first + (index << 128) + (second << 192)
+        filled = lanes(self._key, start, block.size, n_lanes, LANE // PER_COUNTER, self.device)
+        out = filled.view(block.size, n_lanes * LANE)[:, :n].clamp(min=SMALLEST)
+        if transform == "exponential":
+            return out.log_().neg_()
+        return torch.special.ndtri(out) if transform == "normal" else out
+
     def _draw(self, block: Block, n: int, index: int, second: int, transform: str) -> Float[Tensor, "replicate patient"]:
+        if self.device != "cpu":
+            return self._draw_by_torch(block, n, index, second, transform)
         out = np.empty((block.size, n))
         lane = np.empty((block.size, LANE))
         lane_tensor = torch.from_numpy(lane)
@@ -96,16 +113,16 @@ class Stream:
 
 
 class Streams:
-    """The streams of one seed by purpose: `streams("outcome/death").exponential(block, n)`.
+    """The streams of one seed by purpose: `streams("outcome/death").exponential(block, n)`, on `device`.
 
     A seed such as "7/truth" gives streams that are independent of those of seed 7.
     """
 
-    def __init__(self, seed: int | str):
-        self.seed = seed
+    def __init__(self, seed: int | str, device: str = "cpu"):
+        self.seed, self.device = seed, device
         self._streams: dict[str, Stream] = {}
 
     def __call__(self, purpose: str) -> Stream:
         if purpose not in self._streams:
-            self._streams[purpose] = Stream(self.seed, purpose)
+            self._streams[purpose] = Stream(self.seed, purpose, self.device)
         return self._streams[purpose]

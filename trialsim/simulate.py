@@ -22,11 +22,14 @@ from trialsim.conduct.comparison import Observables, PlannedAnalysis
 from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp, follow, follow_to_visit
 from trialsim.conduct.stratification import crossed
 from trialsim.conduct.trial import conduct
+from trialsim.errors import NotSupportedError
 from trialsim.evaluation.truth import TrueValue, TwinSampler, true_log_hazard_ratio, true_mean_difference
+from trialsim.parts import walk
 from trialsim.records import Block, Cohort, Enrolment, TrialRecord
 from trialsim.rng import Streams
 from trialsim.spec import Cell
 from trialsim.spec.planning import planned_analyses, planned_looks
+from trialsim.spec.protocol import Protocol
 from trialsim.spec.sections.simulation import Keep
 from trialsim.tensors import keep_freed_memory
 from trialsim.twins import TwinModel
@@ -65,11 +68,18 @@ class Trial:
     primary_endpoint: str | None
     keep: Keep
     target_mcse: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"
 
 
-def compile_trial(cell: Cell, directory: Path) -> Trial:
-    """Compile a concrete cell; fits (or loads from the cache) the cohort model where the protocol has a source."""
+def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
+    """Compile a concrete cell; fits (or loads from the cache) the cohort model where the protocol has a source.
+
+    `device` is where its patients will be simulated, `cpu` or `cuda`; what is compiled is on the CPU. NotSupportedError where the
+    protocol has a law that has no inverse there.
+    """
     protocol = cell.protocol
+    if device != "cpu":
+        require_no_cpu_only(protocol, device)
     population, truth, randomization, accrual, seed = protocol.population, protocol.truth, protocol.randomization, protocol.accrual, protocol.simulation.seed
     # `Study.require_runnable` has seen to it that the sections are there.
     assert population is not None
@@ -111,19 +121,33 @@ def compile_trial(cell: Cell, directory: Path) -> Trial:
         primary_endpoint=next((name for name in monitored if not endpoints[name].visits), None),
         keep=protocol.simulation.keep,
         target_mcse=protocol.simulation.precision(),
+        device=device,
     )
 
 
+def require_no_cpu_only(protocol: Protocol, device: str) -> None:
+    """NotSupportedError, which names every law whose inverse only the CPU has."""
+    found = [f"{'.'.join(map(str, path))}: the {getattr(part, 'dist', type(part).__name__)} law" for path, part in walk(protocol) if part.cpu_only]
+    if found:
+        raise NotSupportedError([f"{what} on --device {device} (its inverse is SciPy's; use --device cpu)" for what in found])
+
+
 def simulate(trial: Trial, block: Block) -> TrialRecord:
-    """Simulate the trials of a block. The numbers of a replicate do not depend on the block it is in."""
+    """Simulate the trials of a block, on the trial's device; the record is on the CPU.
+
+    The numbers of a replicate do not depend on the block it is in: on a CPU to the last bit, on CUDA to 1e-9.
+    """
     keep_freed_memory()
     observables = observe(trial, block)
     return conduct(block, observables, arms=trial.arms, looks=trial.looks, analyses=trial.analyses, primary_endpoint=trial.primary_endpoint)
 
 
 def observe(trial: Trial, block: Block) -> Observables:
-    """The patients of a block, their randomisation, and everything that would be seen of them if nobody ever stopped looking."""
-    streams, n = _streams(trial.seed), trial.n
+    """The patients of a block, their randomisation, and everything that would be seen of them if nobody ever stopped looking.
+
+    All on the trial's device.
+    """
+    streams, n = _streams(trial.seed, trial.device), trial.n
     cohort = draw(trial, streams, block, n)
     entry_time = trial.accrual.entry_times(streams, block, n)
     stratum, n_strata = crossed(cohort, trial.randomization.stratify_by or ()) if trial.randomization.method == "stratified_block" else (None, 1)
@@ -172,7 +196,7 @@ def true_values(trial: Trial, median_cut: float) -> dict[str, TrueValue | None]:
     """The true value of each analysis's estimand, by analysis, on the scale of inference; see `evaluation.truth`.
 
     `median_cut` is the median calendar time (days) at which the cell's trials stopped: hazard ratios are true up to there.
-    None where no true value exists. Twins come from streams of their own.
+    None where no true value exists. Twins come from streams of their own, on the CPU whatever the trial's device: one truth for all.
     """
     streams = Streams(f"{trial.seed}/truth")
     sampler = TwinSampler(
@@ -204,8 +228,8 @@ def true_values(trial: Trial, median_cut: float) -> dict[str, TrueValue | None]:
 
 
 @lru_cache(maxsize=8)
-def _streams(seed: int) -> Streams:
-    return Streams(seed)
+def _streams(seed: int, device: str) -> Streams:
+    return Streams(seed, device)
 
 
 def _value(trial: Trial, outcome: str, visit: str, streams: Streams, block: Block, cohort: Cohort, arm: Tensor) -> Float[Tensor, "replicate patient"]:
@@ -223,4 +247,4 @@ def _covariates(trial: Trial, plan: PlannedAnalysis, cohort: Cohort) -> Float[Te
         else:
             columns.append(cohort.columns[name])
     shape = next((column.shape for column in columns if column.shape[-1] > 1), columns[0].shape)
-    return torch.stack([column.expand(shape) for column in columns], dim=-1)
+    return torch.stack([column.to(trial.device).expand(shape) for column in columns], dim=-1)

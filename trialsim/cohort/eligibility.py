@@ -92,7 +92,7 @@ class Criterion(Part):
         for values in (self.in_, None if self.equals is None else (self.equals,)):
             if values is not None:
                 numbers = [_number(value, levels) for value in values]
-                holds &= torch.isin(column, torch.tensor(numbers, dtype=column.dtype))
+                holds &= torch.isin(column, torch.tensor(numbers, dtype=column.dtype, device=column.device))
         known = ~torch.isnan(column)
         return (holds if self.category == "inclusion" else ~holds) & known
 
@@ -185,7 +185,7 @@ def draw_cohort(model: CohortModel, eligibility: Eligibility, streams: Streams, 
         if attempt == 32:
             check_acceptance(model, eligibility, streams)
         last = int(torch.nonzero(waiting.any(0))[-1]) + 1
-        for first, size in _runs(waiting.any(1).numpy()):
+        for first, size in _runs(waiting.any(1).cpu().numpy()):
             rows = slice(first, first + size)
             tried = model.sample(streams, Block(block.first + first, size), last, attempt=attempt)
             filled = waiting[rows, :last] & eligible(eligibility, tried)

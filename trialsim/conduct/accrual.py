@@ -57,17 +57,17 @@ class Accrual(Part):
 
     def expected_entry(self, n: int) -> Float[Tensor, "patient"]:
         """Entry times of an average trial: exact for uniform accrual, Λ⁻¹(i - 1/2) for a Poisson process."""
-        return self._at_intensity(torch.arange(n, dtype=torch.float64)[None] + 0.5)[0] if self.uniform is None else self._even(n)[0]
+        return self._at_intensity(torch.arange(n, dtype=torch.float64, device="cpu")[None] + 0.5)[0] if self.uniform is None else self._even(n, "cpu")[0]
 
     def entry_times(self, streams: Streams, block: Block, n: int) -> Float[Tensor, "replicate_or_1 patient"]:
         """Calendar time of randomisation of patients 1..n, not decreasing; one row if every replicate has the same."""
         if self.uniform is not None:
-            return self._even(n)
+            return self._even(n, streams.device)
         return self._at_intensity(streams("accrual").exponential(block, n).cumsum(-1))
 
-    def _even(self, n: int) -> Float[Tensor, "1 patient"]:
+    def _even(self, n: int, device: str) -> Float[Tensor, "1 patient"]:
         assert self.uniform is not None
-        return ((torch.arange(n, dtype=torch.float64) + 0.5) * (self.uniform / n))[None]
+        return ((torch.arange(n, dtype=torch.float64, device=device) + 0.5) * (self.uniform / n))[None]
 
     def _at_intensity(self, cumulative: Float[Tensor, "replicate patient"]) -> Float[Tensor, "replicate patient"]:
         """Λ⁻¹, piece by piece: the last piece that starts at or before the given cumulative intensity applies."""

@@ -1,4 +1,4 @@
-"""Data cuts: the calendar time at which a look's condition holds, in every replicate.
+"""Data cuts: the calendar time at which a look's condition holds, in every replicate; on the CPU, wherever patients are.
 
 A condition that can never hold (more events demanded than happen) is met by fallback when no patient is left at risk of
 it; `not_after` ends every wait. Both are reported as not reached.
@@ -70,9 +70,9 @@ def _when(trigger: Trigger, conditions: Conditions, default_endpoint: str | None
         some = reached.any(0)
         return torch.where(some, times.masked_fill(~reached, torch.inf).amin(0), times.amax(0)), some
     if isinstance(trigger, EnrolledTrigger):
-        time = conditions.entry_time[:, trigger.enrolled - 1]
+        time = conditions.entry_time[:, trigger.enrolled - 1].cpu()
     elif isinstance(trigger, AfterLastPatientInTrigger):
-        time = conditions.entry_time[:, -1] + trigger.after_last_patient_in
+        time = conditions.entry_time[:, -1].cpu() + trigger.after_last_patient_in
     else:
         assert isinstance(trigger, CalendarTrigger)
         time = torch.tensor([trigger.calendar], dtype=torch.float64)
@@ -80,12 +80,12 @@ def _when(trigger: Trigger, conditions: Conditions, default_endpoint: str | None
 
 
 def _kth(times: Float[Tensor, "replicate patient"], k: int, fallback: object) -> Cut:
-    time = kth_smallest(times, k)
+    time = kth_smallest(times, k).cpu()
     reached = time.isfinite()
     if not reached.all():
         rows = (~reached).nonzero()[:, 0]
         time = time.clone()
-        time[rows] = fallback(rows)  # type: ignore[operator]
+        time[rows] = fallback(rows.to(times.device)).cpu()  # type: ignore[operator]
     return time, reached
 
 

@@ -1,4 +1,4 @@
-"""What an analysis decides at its looks: efficacy, futility, and what futility has hidden."""
+"""What an analysis decides at its looks: efficacy, futility, and what futility has hidden; on the CPU, wherever patients are."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trialsim.analysis.inference import normal_statistic
 from trialsim.conduct.comparison import PlannedAnalysis
 from trialsim.design import HazardRatioAbove
 from trialsim.records import AnalysisRecord, Estimates, EventData, ValueData
+from trialsim.tensors import on_cpu
 
 
 class Decisions:
@@ -66,7 +67,7 @@ class Decisions:
         would have happened without futility.
         """
         plan, monitoring = self.plan, self.plan.monitoring
-        found = plan.method.estimate(data, favours=plan.favours)
+        found = on_cpu(plan.method.estimate(data, favours=plan.favours))
         own = bisect_left(plan.looks, look)
         last = final | (own == len(plan.looks) - 1)
         z = normal_statistic(found)
@@ -81,7 +82,7 @@ class Decisions:
         if limit is not None:
             # The Cox estimate lies above the limit exactly when the score there is positive.
             assert isinstance(data, EventData)
-            futile = (score_at_log_hr(data, math.log(limit)) > 0) & ~last & ~reject & ~wrong
+            futile = (on_cpu(score_at_log_hr(data, math.log(limit))) > 0) & ~last & ~reject & ~wrong
         self.ever[rows] |= reject
         still_open = live & ~self.closed[rows]
         self._write(look, rows, found, z, efficacy, futility, still_open)
@@ -94,9 +95,9 @@ class Decisions:
 
     def decide_at_end(self, stop: Int[Tensor, "replicate"], data: EventData | ValueData) -> None:
         """The one decision of an analysis without looks, entered at the look where each trial stopped."""
-        found = self.plan.method.estimate(data, favours=self.plan.favours)
+        found = on_cpu(self.plan.method.estimate(data, favours=self.plan.favours))
         z = normal_statistic(found)
-        bound = self.plan.monitoring.at_end_only()
+        bound = self.plan.monitoring.at_end_only
         rows = torch.arange(len(stop))
         self._write(stop, rows, found, z, torch.full_like(z, bound), torch.full_like(z, torch.nan))
         self.reject[rows, stop] = z >= bound

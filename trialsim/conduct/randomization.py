@@ -25,6 +25,7 @@ from torch import Tensor
 
 from trialsim.parts import Part
 from trialsim.rng import Block, Streams
+from trialsim.tensors import argsort_last, rank_last
 
 
 class Randomization(Part):
@@ -51,12 +52,12 @@ class Randomization(Part):
         ratio = [self.ratio[arm] for arm in arms] if self.ratio else [1] * len(arms)
         stream = streams("allocation")
         if self.method == "simple":
-            edges = torch.tensor(np.cumsum(ratio)[:-1] / sum(ratio), dtype=torch.float64)
+            edges = torch.tensor(np.cumsum(ratio)[:-1] / sum(ratio), dtype=torch.float64, device=streams.device)
             return torch.bucketize(stream.uniform(block, n), edges, right=True).to(torch.int8)
         sizes = self.block_size if isinstance(self.block_size, list) else [self.block_size or 2 * sum(ratio)]
         if self.method == "permuted_block" or stratum is None:
             return self._blocks(streams, block, n, 0, ratio, sizes)
-        arm = torch.empty((block.size, n), dtype=torch.int8)
+        arm = torch.empty((block.size, n), dtype=torch.int8, device=streams.device)
         for level in range(n_strata):
             member = stratum == level
             position = member.cumsum(-1) - 1
@@ -72,60 +73,38 @@ class Randomization(Part):
         if len(sizes) == 1:
             size = sizes[0]
             n_blocks = -(-n // size)
-            numbers = stream.uniform(block, n_blocks * size, index=level).numpy().reshape(block.size, n_blocks, size)
-            return torch.from_numpy(_arms_of_block(numbers, ratio)).reshape(block.size, -1)[:, :n]
+            numbers = stream.uniform(block, n_blocks * size, index=level).view(block.size, n_blocks, size)
+            return _arms_of_block(numbers, ratio).view(block.size, -1)[:, :n]
         return _varying_blocks(streams, block, n, level, ratio, sizes)
 
 
-def _arms_of_block(numbers: Float[np.ndarray, "replicate block position"], ratio: list[int]) -> Int[np.ndarray, "replicate block position"]:
+def _arms_of_block(numbers: Float[Tensor, "replicate block position"], ratio: list[int]) -> Int[Tensor, "replicate block position"]:
     """Rank the numbers of each block; ranks go to arms in order, in proportion to the ratio."""
-    size = numbers.shape[-1]
-    share = size // sum(ratio)
-    if size <= 8:
-        rank = _rank_by_pairs(numbers)
-    else:
-        order = np.argsort(numbers, axis=-1, kind="stable")
-        rank = np.empty(numbers.shape, dtype=np.int16)
-        np.put_along_axis(rank, order, np.arange(size, dtype=np.int16), axis=-1)
-    if len(ratio) == 2:
-        return (rank >= ratio[0] * share).view(np.int8)
-    arm_of_rank = np.repeat(np.arange(len(ratio), dtype=np.int8), np.array(ratio) * share)
-    return arm_of_rank[rank]
-
-
-def _rank_by_pairs(numbers: Float[np.ndarray, "replicate block position"]) -> Int[np.ndarray, "replicate block position"]:
-    """The rank (from 0) of each number in its small block, by comparing every pair; faster than a sort up to eight."""
-    size = numbers.shape[-1]
-    columns = [np.ascontiguousarray(numbers[..., position]) for position in range(size)]
-    # Each starts as if it were greater than none before it and than all behind it.
-    ranks = [np.full(columns[0].shape, size - 1 - position, dtype=np.int8) for position in range(size)]
-    for later in range(1, size):
-        for earlier in range(later):
-            first = (columns[earlier] <= columns[later]).view(np.int8)
-            ranks[later] += first
-            ranks[earlier] -= first
-    out = np.empty(numbers.shape, dtype=np.int8)
-    for position in range(size):
-        out[..., position] = ranks[position]
-    return out
+    share = numbers.shape[-1] // sum(ratio)
+    rank = rank_last(numbers)
+    arm = (rank >= ratio[0] * share).view(torch.int8)
+    for edge in np.cumsum(ratio)[1:-1].tolist():
+        arm += (rank >= edge * share).view(torch.int8)
+    return arm
 
 
 def _varying_blocks(streams: Streams, block: Block, n: int, level: int, ratio: list[int], sizes: list[int]) -> Int[Tensor, "replicate position"]:
     """Blocks of sizes drawn at random. The k-th position of the stream belongs to the k-th allocated patient of the stratum."""
     n_blocks = -(-n // min(sizes))
-    drawn = streams("allocation/size").uniform(block, n_blocks, index=level).numpy()
-    size = np.array(sizes)[np.minimum((drawn * len(sizes)).astype(np.int64), len(sizes) - 1)]
+    drawn = streams("allocation/size").uniform(block, n_blocks, index=level)
+    size = torch.tensor(sizes, device=streams.device)[(drawn * len(sizes)).to(torch.int64).clamp_(max=len(sizes) - 1)]
     ends = size.cumsum(-1)
     total = int(ends.max())
-    numbers = streams("allocation").uniform(block, total, index=level).numpy()
-    position = np.arange(total)
-    block_of = np.minimum((position[None, :, None] >= ends[:, None, :]).sum(-1), n_blocks - 1)
-    order = np.lexsort((numbers, block_of), axis=-1)
-    start = np.take_along_axis(ends - size, block_of, axis=-1)
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.broadcast_to(position, order.shape), axis=-1)
-    rank_in_block = rank - start
-    share = np.take_along_axis(size, block_of, axis=-1) // sum(ratio)
-    edges = np.cumsum(ratio)
-    arm = (rank_in_block[..., None] >= share[..., None] * edges).sum(-1)
-    return torch.from_numpy(np.minimum(arm, len(ratio) - 1).astype(np.int8))[:, :n]
+    numbers = streams("allocation").uniform(block, total, index=level)
+    position = torch.arange(total, device=streams.device).expand(block.size, total).contiguous()
+    block_of = torch.searchsorted(ends, position, right=True).clamp_(max=n_blocks - 1)
+    order = argsort_last(numbers)
+    order = order.gather(-1, argsort_last(block_of.gather(-1, order)))  # by block, and within a block by number
+    rank = torch.empty_like(order).scatter_(-1, order, position)
+    rank_in_block = rank - (ends - size).gather(-1, block_of)
+    share = size.gather(-1, block_of) // sum(ratio)
+    arm = torch.zeros_like(rank)
+    for edge in np.cumsum(ratio)[:-1].tolist():
+        arm += rank_in_block >= share * edge
+    # Behind the last block of a row, which ends at n or later, the arms mean nothing.
+    return arm.to(torch.int8)[:, :n]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,9 +17,9 @@ def crossed(cohort: Cohort, names: Sequence[str]) -> tuple[Int[Tensor, "replicat
 
     Each name is a categorical covariate, or a 0/1 covariate (two levels).
     """
-    stratum, total = torch.zeros((), dtype=torch.int64), 1
-    for name in names:
-        size = len(cohort.levels[name]) if name in cohort.levels else 2
-        stratum = stratum * size + cohort.columns[name].to(torch.int64)
-        total *= size
-    return stratum, total
+    codes = [cohort.columns[name].to(torch.int64) for name in names]
+    sizes = [len(cohort.levels[name]) if name in cohort.levels else 2 for name in names]
+    stratum = codes[0]
+    for code, size in zip(codes[1:], sizes[1:], strict=True):
+        stratum = stratum * size + code
+    return stratum, math.prod(sizes)

@@ -4,6 +4,7 @@ The trial stops at the look where every analysis that has looks has crossed its 
 look, or at the first look whose target cannot be reached (all looks left collapse into that one, which spends the rest of
 alpha). Analyses that name no looks are made there, at their full alpha. Replicates that have stopped leave the block
 before the next look, except futility-stopped ones still needed to know what would have happened without futility.
+Cuts and decisions are on the CPU, wherever the patients are.
 
 Not handled here: adaptations, several test arms in one analysis.
 """
@@ -114,14 +115,15 @@ def _record(
     reached = torch.arange(n_looks) <= stop[:, None]
     entry, arm = observables.enrolment.entry_time, observables.enrolment.arm
     n_patients = arm.shape[-1]
-    enrolled = torch.stack([n_enrolled(entry, cuts[:, look]) for look in range(n_looks)], dim=-1)
+    here = cuts.to(arm.device)
+    enrolled = torch.stack([n_enrolled(entry, here[:, look]) for look in range(n_looks)], dim=-1).cpu()
     n_events = {}
     for endpoint, follow_up in observables.events.items():
-        columns = [count_last(at_most(follow_up.calendar_event, cuts[:, look, None])) for look in range(n_looks)]
-        n_events[endpoint] = torch.stack(columns, dim=-1) * reached
+        columns = [count_last(at_most(follow_up.calendar_event, here[:, look, None])) for look in range(n_looks)]
+        n_events[endpoint] = torch.stack(columns, dim=-1).cpu() * reached
     at_stop = enrolled.gather(-1, stop[:, None])
-    there = None if bool((at_stop == n_patients).all()) else torch.arange(n_patients) < at_stop
-    per_arm = {name: count_last((arm == index) if there is None else (arm == index) & there) for index, name in enumerate(arms)}
+    there = None if bool((at_stop == n_patients).all()) else torch.arange(n_patients, device=arm.device) < at_stop.to(arm.device)
+    per_arm = {name: count_last((arm == index) if there is None else (arm == index) & there).cpu() for index, name in enumerate(arms)}
     return TrialRecord(
         block=block,
         looks=looks,

@@ -89,17 +89,21 @@ class FittedCohort:
     def _mixing(self) -> tuple[list[list[float]], list[float]]:
         return self.copula.loadings.tolist(), self.copula.unique.tolist()
 
+    @cached_property
+    def _rule_values(self) -> dict[str, Tensor]:
+        return {column.name: torch.tensor(column.rule.values, dtype=torch.float64, device="cpu") for column in self.columns if column.rule is not None}
+
     def sample(self, streams: Streams, block: Block, n: int, *, attempt: int = 0) -> Cohort:
         """The baselines `[replicate, patient]` of patients 0..n-1 at this attempt."""
         factors = [streams(f"covariate/factor.{m}").normal(block, n, index=attempt) for m in range(self.copula.loadings.shape[1])]
         columns = {
-            column.name: torch.empty(block.size, n, dtype=torch.float64)
+            column.name: torch.empty(block.size, n, dtype=torch.float64, device=streams.device)
             if column.margin is None
             else streams(f"covariate/{column.name}").normal(block, n, index=attempt)
             for column in self.columns
         }
         loadings, unique = self._mixing
-        step = max(1, IN_CACHE // max(n, 1))
+        step = max(1, IN_CACHE // max(n, 1)) if streams.device == "cpu" else block.size
         for first in range(0, block.size, step):
             rows = slice(first, min(first + step, block.size))
             part = {name: column[rows] for name, column in columns.items()}
@@ -121,7 +125,7 @@ class FittedCohort:
             target = columns[column.name]
             if column.rule is not None:
                 level[column.name] = column.rule.level(columns[column.rule.source])
-                target.copy_(held(torch.tensor(column.rule.values, dtype=torch.float64), level[column.name]))
+                target.copy_(held(self._rule_values[column.name], level[column.name]))
             elif isinstance(column.margin, SmoothMargin):
                 target.copy_(column.margin.quantile(target))
                 for place, atom in enumerate(column.margin.atoms):

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
+from trialsim.tensors import resident
+
 Array = NDArray[np.float64]
 
 EDGE = 4.5  # scores beyond ±4.5 (3 in a million) have the value of the edge
@@ -44,9 +46,10 @@ class SmoothMargin:
         place = ((z + EDGE) * (1.0 / _STEP)).clamp_(0.0, POINTS - 1.000001)
         index = place.to(torch.int64)
         place -= index
-        left = self.table[index]
+        table = resident(self.table, z.device)
+        left = table[index]
         index += 1
-        return left + place * (self.table[index] - left)
+        return left + place * (table[index] - left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class SteppedMargin:
                 out += z > cut
             return out
         cell = parent_cell(parents, self.parent_levels).to(torch.int64)
-        for cuts in self.thresholds.unbind(-1):
+        for cuts in resident(self.thresholds, z.device).unbind(-1):
             out += z > cuts[cell]
         return out
 
@@ -81,10 +84,10 @@ class SteppedMargin:
 
 
 def held(values: Float[Tensor, "level"], level: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """`values[level]`, without a look-up where the values are the levels' indices."""
-    if bool((values == torch.arange(len(values))).all()):
+    """`values[level]`, without a look-up where the values are the levels' indices. `values` are a constant on the CPU."""
+    if bool((values == torch.arange(len(values), device=values.device)).all()):
         return level
-    return values[level.to(torch.int64)]
+    return resident(values, level.device)[level.to(torch.int64)]
 
 
 def parent_cell(parents: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import Field
@@ -21,6 +21,7 @@ class Beta(CovariateLaw):
     **Source:** Johnson, Kotz & Balakrishnan 1995, Continuous Univariate Distributions 2, chapter 25.
     """
 
+    cpu_only: ClassVar[bool] = True
     dist: Literal["beta"] = Field(description="A beta distribution.")
     alpha: PositiveNumber = Field(description="The first shape.")
     beta: PositiveNumber = Field(description="The second shape.")

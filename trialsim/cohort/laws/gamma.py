@@ -24,6 +24,7 @@ class Gamma(CovariateLaw):
     measures: ClassVar = ("mean",)
     per_measure: ClassVar = ("rate",)
     positive: ClassVar = ("mean", "rate")
+    cpu_only: ClassVar[bool] = True
     dist: Literal["gamma"] = Field(description="A gamma distribution; give one of rate and mean.")
     shape: PositiveNumber = Field(description="The shape.")
     rate: Quantity | None = Field(default=None, description="The rate (1 over the scale).")

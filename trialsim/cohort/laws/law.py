@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from trialsim.parts import Part
+from trialsim.tensors import resident
 from trialsim.units import Quantity
 
 _WORDS = {"": "a bare number", "time": "a time", "rate": "a rate"}
@@ -94,7 +95,7 @@ class CovariateLaw(Part):
 
 
 def by_scipy(inverse: Callable[[NDArray[np.float64]], NDArray[np.float64]], u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Applies a SciPy inverse to a CPU tensor."""
+    """Applies a SciPy inverse to a CPU tensor; for laws that are `cpu_only`."""
     return torch.from_numpy(np.asarray(inverse(u.numpy()), dtype=np.float64))
 
 
@@ -106,5 +107,5 @@ class CountTable:
         self.cdf = torch.from_numpy(np.ascontiguousarray(cdf, dtype=np.float64))
 
     def __call__(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        found = torch.searchsorted(self.cdf, u.contiguous())
+        found = torch.searchsorted(resident(self.cdf, u.device), u.contiguous())
         return found.clamp_(max=len(self.cdf) - 1).to(torch.float64) + self.first
