@@ -98,6 +98,8 @@ def simulated_values() -> Callable[..., ValueData]:
 
 def _some(data: EventData | ValueData, rows: slice) -> EventData | ValueData:
     cut = {field.name: value[rows] for field in dataclasses.fields(data) if isinstance(value := getattr(data, field.name), torch.Tensor)}
+    if hasattr(data, "parts"):
+        cut["parts"] = tuple(_some(part, rows) for part in data.parts)
     return dataclasses.replace(data, **cut)
 
 
