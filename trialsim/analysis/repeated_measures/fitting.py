@@ -31,7 +31,7 @@ from torch import Tensor
 from trialsim.analysis.failures import DID_NOT_CONVERGE, NO_PATIENTS, NO_VARIANCE, SINGULAR
 from trialsim.analysis.repeated_measures.covariance import Structure
 from trialsim.analysis.repeated_measures.design import Design, repeated_measures_design
-from trialsim.analysis.repeated_measures.likelihood import Point, evaluate, log_likelihood
+from trialsim.analysis.repeated_measures.likelihood import Point, evaluate, expected_hessian, log_likelihood
 from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, invert
 from trialsim.analysis.repeated_measures.sums import Sums, patterns_of, standardise, sum_up
 from trialsim.records import VisitData
@@ -263,7 +263,7 @@ def _maximise(theta: Tensor, sums: Sums, structure: Structure, kept: Tensor, *, 
         better = point.deviance <= deviance + 1e-11 * deviance.abs().clamp(max=1e300)
         at = torch.where(better, trial, at)
         deviance = torch.where(better, point.deviance, deviance)
-        step = torch.where(better, _step(point), step)
+        step = torch.where(better, _step(point, part, structure), step)
         decrement = torch.where(better, -add_up(point.gradient * step), torch.inf)
         trial = torch.where(better, at + step, 0.5 * (at + trial))
         done = better & ~(decrement >= SMALL_DECREMENT)
@@ -277,11 +277,11 @@ def _maximise(theta: Tensor, sums: Sums, structure: Structure, kept: Tensor, *, 
     return found
 
 
-def _step(point: Point) -> Tensor:
+def _step(point: Point, sums: Sums, structure: Structure) -> Tensor:
     """Newton's step, or that of scoring where the hessian is not positive definite."""
     inverse, pivots = invert(point.hessian)
     bad = ~torch.isfinite(pivots).all(0)
     if bad.any():
-        other, _ = invert(point.expected)
+        other, _ = invert(expected_hessian(point, sums, structure))
         inverse = torch.where(bad, other, inverse)
     return -apply(inverse, point.gradient)

@@ -40,8 +40,6 @@ class Point:
     deviance: Float[Tensor, "replicate"]
     gradient: Float[Tensor, "parameter replicate"]
     hessian: Float[Tensor, "parameter parameter replicate"]
-    expected: Float[Tensor, "parameter parameter replicate"]
-    """An approximation of the hessian's expectation, positive definite wherever θ is identified."""
     beta: Float[Tensor, "column replicate"]
     phi: Float[Tensor, "column column replicate"]
     inverse: Float[Tensor, "visit visit pattern replicate"]
@@ -80,20 +78,24 @@ def evaluate(
 
     extra = len(beta) / sums.n_visits / sums.n_patients if reml and not exact else torch.zeros_like(deviance)
     hessian = pairwise_traces(structure, inverse, 2.0 * middle - n_o * (1.0 + extra) * inverse)
-    expected = pairwise_traces(structure, inverse, n_o * inverse)
     residual = sums.xy - left  # factor visit pattern replicate: Σ x (y - Xβ)'
     errors = _errors(sums, structure, inverse, residual)
     errors = chain(jacobian, errors)
     hessian = chain(jacobian, chain(jacobian, hessian).transpose(0, 1))
-    expected = chain(jacobian, chain(jacobian, expected).transpose(0, 1))
     solved = torch.stack([apply(phi, error) for error in errors])
     hessian = hessian - 2.0 * multiply(errors, solved.transpose(0, 1))
     if reml and exact:
         hessian = hessian - _trace_of_products(sums, structure, inverse, phi, jacobian)
     hessian = hessian + covariance.second_along(pull)
     return Point(
-        deviance=deviance, gradient=gradient, hessian=hessian, expected=expected, beta=beta, phi=phi, inverse=inverse, jacobian=jacobian, covariance=covariance
+        deviance=deviance, gradient=gradient, hessian=hessian, beta=beta, phi=phi, inverse=inverse, jacobian=jacobian, covariance=covariance
     )  # fmt: skip
+
+
+def expected_hessian(point: Point, sums: Sums, structure: Structure) -> Float[Tensor, "parameter parameter replicate"]:
+    """About the hessian's expectation, Σ_o n_o tr(W_o Σ_r W_o Σ_s): positive definite wherever θ is identified."""
+    by_pair = pairwise_traces(structure, point.inverse, sums.xx[0, 0] * point.inverse)
+    return chain(point.jacobian, chain(point.jacobian, by_pair).transpose(0, 1))
 
 
 def log_likelihood(point: Point, sums: Sums, kept: Float[Tensor, "column replicate"], *, reml: bool) -> Float[Tensor, "replicate"]:

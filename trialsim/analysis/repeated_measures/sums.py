@@ -19,6 +19,7 @@ from trialsim.analysis.repeated_measures.design import Design, Factor
 from trialsim.analysis.repeated_measures.small_matrices import add_up
 
 SMALL_PIVOT = 1e-10  # of a column's square given the columns before it
+CACHED = 12_800  # values of a factor or visit that are worked on at a time, for the cache of a core
 CONSTANT = 1e-12  # SD of a constant column, relative to its mean
 
 
@@ -199,13 +200,17 @@ def sum_up(design: Design, patterns: Sequence[int]) -> Sums:
     m, n_visits = len(x), design.n_visits
     z = torch.cat([x, y])
     products = torch.zeros((m + n_visits, m + n_visits, len(patterns), z.shape[1]), dtype=z.dtype, device=z.device)
-    for o, pattern in enumerate(patterns):
-        which = [*range(m), *(m + visit for visit in range(n_visits) if pattern >> visit & 1)]
-        own = (z * (code == pattern).to(z.dtype))[which]
-        for place, a in enumerate(which):
-            found = (own[place] * own[place:]).sum(-1)
-            for b, product in zip(which[place:], found, strict=True):
-                products[a, b, o] = products[b, a, o] = product
+    for start in range(0, z.shape[1], CACHED // z.shape[-1] or 1):
+        rows = slice(start, start + (CACHED // z.shape[-1] or 1))
+        part, of_part = z[:, rows].contiguous(), code[rows]
+        for o, pattern in enumerate(patterns):
+            mask = (of_part == pattern).to(z.dtype)
+            end = m + pattern.bit_length()  # later visits are missing; a visit missing before is 0
+            for a in range(end):
+                if a < m or pattern >> (a - m) & 1:
+                    products[a, a:end, o, rows] = (part[a] * mask * part[a:end]).sum(-1)
+    for a in range(1, len(z)):
+        products[a, :a] = products[:a, a]
     seen = torch.tensor([[pattern >> visit & 1 for pattern in patterns] for visit in range(n_visits)], dtype=z.dtype, device=z.device)
     return Sums(
         factors=design.factors,
