@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+from jaxtyping import Float
 from pydantic import BeforeValidator, Field, model_validator
+from torch import Tensor
 
+from trialsim.analysis.margins import against_margin, allowed_loss, wald_statistic_at
 from trialsim.analysis.missing_data import Imputation, estimate_imputed
 from trialsim.analysis.multiplicity import Multiplicity
 from trialsim.parts import Part
@@ -86,7 +89,9 @@ class Analysis(Part):
     treatment: Treatment | None = Field(default=None, description="Test and reference arm, where no estimand is named.")
     alpha: Annotated[Probability, Field(gt=0, lt=1)] = Field(default=0.05, description="Type I error allowed, total over `sides`. Left out: 0.025 per side.")
     sides: Literal[1, 2] = Field(default=2, description="1: only a benefit of the test arm counts. 2: either direction.")
-    type: Literal["superiority", "non_inferiority", "equivalence"] = Field(default="superiority", description="What is to be shown.")
+    type: Literal["superiority", "non_inferiority", "equivalence"] = Field(
+        default="superiority", description="What is to be shown. Non-inferiority and equivalence are one-sided tests at alpha / sides, and so is their p-value."
+    )
     margin: Annotated[Share, Field(gt=0)] | None = Field(default=None, description="The allowed loss (differences) or ratio of non-inferiority or equivalence.")
     covariates: Names = Field(default=(), description="Baseline covariates the analysis adjusts for; `twin_prognosis` is the cohort model's prediction.")
     stratify_by: Names = Field(default=(), description="Covariates whose crossed levels are strata of the analysis.")
@@ -111,6 +116,8 @@ class Analysis(Part):
             raise ValueError(f"type: {self.type} needs a margin")
         if self.type == "superiority" and self.margin is not None:
             raise ValueError("a margin needs type: non_inferiority or equivalence")
+        if self.margin is not None and self.allowed_loss == 0.0:
+            raise ValueError("a margin of 1 on a ratio allows no loss")
         if self.covariates and not self.takes_covariates:
             raise ValueError(f"method {name} takes no covariates")
         if self.stratify_by and not self.takes_strata:
@@ -127,23 +134,44 @@ class Analysis(Part):
         return self.alpha / self.sides
 
     @property
+    def tested_sides(self) -> Literal[1, 2]:
+        """The sides of the test that is made: a test against a margin has one, at alpha / sides."""
+        return self.sides if self.type == "superiority" else 1
+
+    @property
+    def allowed_loss(self) -> float:
+        """The margin as a distance on the scale of inference; 0 without one."""
+        return allowed_loss(self.margin, self.std_error_scale)
+
+    @property
     def record(self) -> Takes:
         """The record this analysis needs: its kernel's, or all visits where missing values are imputed."""
         return self.takes if self.imputation is None else VisitData
 
     def answer(self, data: AnalysisData, *, favours: int) -> Estimates:
-        """What the analysis says of the data it needs (`record`): the kernel's estimates, of imputed values where it imputes; see `estimate`."""
+        """What the analysis says of the data it needs (`record`): the kernel's estimates, of imputed values where it imputes,
+        with the statistic against the margin where there is one; see `estimate` and `margins`.
+        """
         if self.imputation is not None:
             assert isinstance(data, VisitData)
-            return estimate_imputed(self, data, favours=favours)
-        return self.estimate(data, favours=favours)
+            found = estimate_imputed(self, data, favours=favours)
+        else:
+            found = self.estimate(data, favours=favours)
+        return found if self.type == "superiority" else against_margin(self, data, found, favours=favours)
+
+    def statistic_at(self, data: AnalysisData, found: Estimates, value: float, *, favours: int) -> Float[Tensor, "replicate"]:
+        """The statistic of the hypothesis that the effect is `value` (scale of inference), positive where it is better.
+
+        `found` are the estimates of the same data. Wald's; a method whose test against a value is another one overrides it.
+        """
+        return wald_statistic_at(found, value, favours=favours)
 
     def unsupported(self) -> Iterator[str]:
         yield from super().unsupported()
         if self.imputation is not None and not self.imputable:
             yield f"imputation with method {getattr(self, 'method', type(self).__name__)}"
-        if self.type != "superiority":
-            yield f"type: {self.type}"
+        if self.type != "superiority" and self.scale is None:
+            yield f"type: {self.type} of {getattr(self, 'method', type(self).__name__)}, which estimates nothing"
         if self.multiplicity != "none":
             yield f"multiplicity: {self.multiplicity if isinstance(self.multiplicity, str) else 'graph'} inside an analysis"
 

@@ -50,7 +50,7 @@ def result_row(
         "ci_high": high,
         "statistic": number(found.statistic),
         "df": number(found.df),
-        "p_value": number(p_value(found, sides=method.sides)),
+        "p_value": number(p_value(found, sides=method.tested_sides)),
         "n": int(found.n[0]),
         "n_events": None if found.n_events is None else int(found.n_events[0]),
     }

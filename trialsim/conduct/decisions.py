@@ -67,7 +67,7 @@ class Decisions:
         would have happened without futility.
         """
         plan, monitoring = self.plan, self.plan.monitoring
-        found = on_cpu(plan.method.estimate(data, favours=plan.favours))
+        found = on_cpu(plan.method.answer(data, favours=plan.favours))
         own = bisect_left(plan.looks, look)
         last = final | (own == len(plan.looks) - 1)
         z = normal_statistic(found)
@@ -95,7 +95,7 @@ class Decisions:
 
     def decide_at_end(self, stop: Int[Tensor, "replicate"], data: EventData | ValueData) -> None:
         """The one decision of an analysis without looks, entered at the look where each trial stopped."""
-        found = on_cpu(self.plan.method.estimate(data, favours=self.plan.favours))
+        found = on_cpu(self.plan.method.answer(data, favours=self.plan.favours))
         z = normal_statistic(found)
         bound = self.plan.monitoring.at_end_only
         rows = torch.arange(len(stop))

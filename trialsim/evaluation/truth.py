@@ -207,3 +207,9 @@ def in_null_hypothesis(true: TrueValue, *, benefit: int, sides: int = 1, margin:
     if sides == 2:
         return true.mcse == 0.0 and abs(harm) <= 1e-12
     return harm >= -1e-12 if true.mcse == 0.0 else harm > CLEAR_OF_NULL * true.mcse
+
+
+def in_null_beyond(true: TrueValue, edges: Sequence[float], *, benefit: int, sides: int = 1) -> bool:
+    """`in_null_hypothesis` with its edges: one, or for equivalence two, beyond either of which the arms are not equivalent."""
+    worse = in_null_hypothesis(true, benefit=benefit, sides=sides, margin=edges[0])
+    return worse or any(in_null_hypothesis(true, benefit=-benefit, sides=sides, margin=edge) for edge in edges[1:])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trialsim.analysis import Analysis
 from trialsim.conduct import Look, Monitoring, Trigger
-from trialsim.conduct.comparison import PlannedAnalysis
+from trialsim.conduct.comparison import PlannedAnalysis, Tier
 from trialsim.conduct.looks import AfterLastPatientInTrigger, AllTrigger, AnyTrigger, CompletersTrigger, EnrolledTrigger, EventsTrigger
 from trialsim.conduct.monitoring import MonitoringPlan
 from trialsim.errors import NotSupportedError, Problem, ProtocolError
@@ -27,7 +27,9 @@ def planned_looks(protocol: Protocol) -> dict[str, Look]:
         return dict(protocol.looks)
     if any(endpoint.is_event for endpoint in protocol.endpoints.values()):
         raise ProtocolError(Problem("a time-to-event analysis needs interims or looks that say when the data are cut", path="interims"))
-    last = max(visit_time(protocol, visit) for endpoint in protocol.endpoints.values() for visit in endpoint.at)
+    last = max((visit_time(protocol, visit) for endpoint in protocol.endpoints.values() for visit in endpoint.at), default=None)
+    if last is None:
+        raise ProtocolError(Problem("events that are counted to the end of follow-up need interims or looks that say when the data are cut", path="interims"))
     return {FINAL: Look(when=AfterLastPatientInTrigger.model_construct(after_last_patient_in=last))}
 
 
@@ -46,12 +48,42 @@ def endpoint_of(protocol: Protocol, analysis: Analysis) -> tuple[str, str | None
         variable = protocol.estimands[analysis.estimand].variable
         name, visit = (variable, None) if isinstance(variable, str) else (variable.endpoint, variable.at)
     else:
-        assert analysis.endpoint is not None
-        name = analysis.endpoint
+        # A comparison over a hierarchy is about its most important endpoint where it names none.
+        name = analysis.endpoint or getattr(analysis, "hierarchy", ("",))[0]
+    own = getattr(analysis, "at", None)
+    return name, own if isinstance(own, str) else visit or last_visit(protocol, name)
+
+
+def last_visit(protocol: Protocol, name: str) -> str | None:
+    """The last visit of an endpoint; None for a time to event, and for what is counted to the end of follow-up."""
     endpoint = protocol.endpoints[name]
-    if not endpoint.is_event and visit is None:
-        visit = max(endpoint.at, key=lambda at: visit_time(protocol, at))
-    return name, visit
+    return None if endpoint.is_event else max(endpoint.at, key=lambda at: visit_time(protocol, at), default=None)
+
+
+def visits_to(protocol: Protocol, name: str, visit: str | None) -> tuple[str, ...]:
+    """The visits of an endpoint up to one of them, in order of time: those whose values an analysis at that visit uses."""
+    if visit is None:
+        return ()
+    last = visit_time(protocol, visit)
+    return tuple(sorted((at for at in protocol.endpoints[name].at if visit_time(protocol, at) <= last), key=lambda at: visit_time(protocol, at)))
+
+
+def tiers_of(protocol: Protocol, analysis: Analysis) -> tuple[Tier, ...]:
+    """The endpoints of a hierarchy. A later event is better where fewer are: time wins by being longer."""
+    thresholds = getattr(analysis, "thresholds", None) or {}
+    found = []
+    for name in getattr(analysis, "hierarchy", ()):
+        good = favours_of(protocol, name) * (-1 if protocol.endpoints[name].is_event else 1)
+        found.append(Tier(name, last_visit(protocol, name), good, thresholds[name].value if name in thresholds else 0.0))
+    return tuple(found)
+
+
+def cause_of(protocol: Protocol, analysis: Analysis, endpoint: str) -> str | None:
+    """The outcome of interest of a method for competing causes: as named, else the endpoint's first; None for other methods."""
+    if not hasattr(analysis, "cause"):
+        return None
+    components = protocol.endpoints[endpoint].components
+    return (analysis.cause or components[0]) if len(components) > 1 else None
 
 
 def arms_of(protocol: Protocol, analysis: Analysis) -> tuple[tuple[str, ...], str]:
@@ -78,20 +110,27 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
         if len(tests) != 1:
             raise NotSupportedError(f"analyses.{name}: an analysis with several test arms")
         endpoint, visit = endpoint_of(protocol, analysis)
+        tiers = tiers_of(protocol, analysis)
         own = tuple(order.index(look) for look in analysis.looks or ())
         ratio = (protocol.randomization.ratio if protocol.randomization else None) or dict.fromkeys(arms, 1)
         share = ratio[tests[0]] / (ratio[tests[0]] + ratio[reference])
-        monitoring = monitoring_plan(name, analysis, [looks[order[index]] for index in own], endpoint=endpoint, is_event=visit is None, test_share=share)
+        monitoring = monitoring_plan(
+            name, analysis, [looks[order[index]] for index in own], endpoint=endpoint, is_event=protocol.endpoints[endpoint].is_event, test_share=share
+        )
         futility = monitoring.futility
         plans[name] = PlannedAnalysis(
             method=analysis,
             endpoint=endpoint,
             test=arms.index(tests[0]),
             reference=arms.index(reference),
-            favours=favours_of(protocol, endpoint),
+            favours=1 if tiers else favours_of(protocol, endpoint),
             looks=own,
             monitoring=monitoring,
             visit=visit,
+            visits=visits_to(protocol, endpoint, visit),
+            tiers=tiers,
+            cause=cause_of(protocol, analysis, endpoint),
+            is_event=protocol.endpoints[endpoint].is_event,
             ignore_futility=ignore_futility and futility is not None and not futility.binding,
         )
     return plans
@@ -113,8 +152,8 @@ def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoin
             )
         )
     plan = MonitoringPlan(
-        alpha=analysis.alpha,
-        sides=analysis.sides,
+        alpha=analysis.alpha_one_sided * analysis.tested_sides,
+        sides=analysis.tested_sides,
         efficacy=analysis.efficacy,
         futility=analysis.futility,
         targets=tuple(float(target or 0.0) for target in targets),

@@ -93,10 +93,8 @@ def test_a_method_has_a_kernel_or_says_that_it_has_none(method):
     [
         ({"method": "cox", "ties": "exact"}, "ties: exact of cox"),
         ({"method": "cox", "robust": True, "test": "score"}, "robust: true with test: score of cox"),
-        ({"method": "ancova", "interaction": True}, "interaction: true of ancova"),
-        ({"method": "ancova", "contrast": {"a": 1, "b": -1}}, "contrast of ancova"),
         ({"method": "t_test", "multiplicity": "holm"}, "multiplicity: holm inside an analysis"),
-        ({"method": "t_test", "type": "non_inferiority", "margin": 2}, "type: non_inferiority"),
+        ({"method": "gray", "type": "non_inferiority", "margin": 2}, "type: non_inferiority of gray, which estimates nothing"),
     ],
 )
 def test_an_option_without_a_kernel_is_named(options, phrase):

@@ -17,6 +17,7 @@ from trialsim.analysis.methods.not_yet import NOT_YET
 from trialsim.analysis.methods.poisson import Poisson
 from trialsim.analysis.methods.proportions import Proportions
 from trialsim.analysis.methods.t_test import TTest
+from trialsim.analysis.methods.wilcoxon import Wilcoxon
 from trialsim.analysis.methods.win_ratio import WinRatio
 
 METHODS: tuple[type[Analysis], ...] = (
@@ -36,6 +37,7 @@ METHODS: tuple[type[Analysis], ...] = (
     NegativeBinomial,
     Mmrm,
     Clda,
+    Wilcoxon,
     *NOT_YET,
 )
 

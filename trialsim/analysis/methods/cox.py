@@ -52,6 +52,8 @@ class Cox(Analysis):
             yield "ties: exact of cox"
         if self.robust and self.test != "wald":
             yield f"robust: true with test: {self.test} of cox"
+        if self.type != "superiority" and self.test != "wald":
+            yield f"type: {self.type} with test: {self.test} of cox (logrank has the score test)"
 
     def estimate(self, data: EventData, *, favours: int) -> Estimates:  # type: ignore[override]
         """Log hazard ratio, its standard error and the test; see `Analysis.estimate`."""

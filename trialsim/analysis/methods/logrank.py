@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from trialsim.analysis.analysis import Analysis, EndpointType
-from trialsim.analysis.arm_hazard_ratio import cox_arm_only
+from trialsim.analysis.arm_hazard_ratio import arm_counts, cox_arm_only
 from trialsim.analysis.at_risk import at_risk, fits
 from trialsim.analysis.event_weights import Weights
 from trialsim.analysis.weighted_logrank import weighted_scores
@@ -74,6 +74,8 @@ class LogRank(Analysis):
         yield from super().unsupported()
         if self.trend is not None and self.treatment is None:
             yield "trend of logrank by an estimand (give endpoint and treatment)"
+        if self.type != "superiority" and (self.weights is not None or self.trend is not None):
+            yield f"type: {self.type} of logrank with {'weights' if self.trend is None else 'trend'}"
 
     def _scores(self) -> tuple[float, ...]:
         """The scores of the groups: the reference, then the test arms in the order of `treatment`."""
@@ -81,6 +83,11 @@ class LogRank(Analysis):
             return (0.0, 1.0)
         assert self.treatment is not None, "a trend needs the arms by name"
         return tuple(float(self.trend[arm]) for arm in (self.treatment.reference, *self.treatment.tests))
+
+    def statistic_at(self, data: EventData, found: Estimates, value: float, *, favours: int) -> Float[Tensor, "replicate"]:  # type: ignore[override]
+        """The score test of a log hazard ratio of `value` in the Cox model with the test's strata (Efron's handling of ties)."""
+        score, information = arm_counts(data, ties="efron").score(torch.full_like(found.statistic, value))
+        return favours * score * information.rsqrt()
 
     def estimate(self, data: EventData, *, favours: int) -> Estimates:  # type: ignore[override]
         """z, and the hazard ratio where asked for; see `Analysis.estimate`."""

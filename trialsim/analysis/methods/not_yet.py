@@ -76,14 +76,6 @@ class Lwyy(PlannedMethod):
     id: str | None = Field(default=None, description="The column that names the patient in data.")
 
 
-class Wilcoxon(PlannedMethod):
-    """Rank-sum test."""
-
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous", "ordinal", "count")
-    method: Literal["wilcoxon"] = Field(description="Wilcoxon-Mann-Whitney test.")
-    correct: bool = Field(default=True, description="Continuity correction.")
-
-
 class ProportionalOdds(PlannedMethod):
     """Proportional-odds regression of an ordinal endpoint."""
 
@@ -138,7 +130,6 @@ NOT_YET: tuple[type[PlannedMethod], ...] = (
     MedianSurvival,
     AverageHazardRatio,
     Lwyy,
-    Wilcoxon,
     ProportionalOdds,
     Gee,
     Bayesian,

@@ -65,7 +65,8 @@ class Proportions(Analysis):
     def estimate(self, data: ValueData, *, favours: int) -> Estimates:  # type: ignore[override]
         """The effect, its test and interval; see `Analysis.estimate`."""
         table, there = two_by_two.counted(data.value, data.group)
-        statistic = favours * self._statistic(table, 0.0)
+        # All patients alike say nothing against equality and something against a margin.
+        statistic = favours * self._statistic(table, -favours * self.allowed_loss)
         estimate = two_by_two.effect(table, self.measure)
         std_error = two_by_two.unpooled_variance(table, self.measure).sqrt()
         failure = torch.zeros(len(statistic), dtype=torch.int8, device=statistic.device)
