@@ -7,10 +7,11 @@ simulate(trial, block) -> TrialRecord  observe → conduct, with its analyses
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,13 +20,13 @@ from torch import Tensor
 from trialsim.cohort import CohortModel, Criterion, draw_cohort
 from trialsim.conduct import Accrual, Look, Randomization
 from trialsim.conduct.comparison import Observables, PlannedAnalysis
-from trialsim.conduct.follow_up import EventFollowUp, ValueFollowUp, follow, follow_to_visit
+from trialsim.conduct.follow_up import CauseFollowUp, CountFollowUp, EventFollowUp, ValueFollowUp, first_cause, follow, follow_to_visit
 from trialsim.conduct.stratification import crossed
 from trialsim.conduct.trial import conduct
 from trialsim.errors import NotSupportedError
 from trialsim.evaluation.truth import TrueValue, TwinSampler, true_log_hazard_ratio, true_mean_difference
 from trialsim.parts import walk
-from trialsim.records import Block, Cohort, Enrolment, TrialRecord
+from trialsim.records import Block, Cohort, Enrolment, RecurrentData, TrialRecord
 from trialsim.rng import Streams
 from trialsim.spec import Cell
 from trialsim.spec.planning import planned_analyses, planned_looks
@@ -33,17 +34,22 @@ from trialsim.spec.protocol import Protocol
 from trialsim.spec.sections.simulation import Keep
 from trialsim.tensors import keep_freed_memory
 from trialsim.twins import TwinModel
+from trialsim.twins.recurrence import Course
 
 PROGNOSIS = "twin_prognosis"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A compiled endpoint: the outcomes it takes the first of, its visits (none for event times), its baseline visit."""
+    """A compiled endpoint: the outcomes it takes the first of, its visits (none for event times), its baseline visit.
+
+    `is_event`: it is a time to event. A count without visits is of the events to the end of follow-up.
+    """
 
     outcomes: tuple[str, ...]
     visits: tuple[str, ...]
     change_from: str | None
+    is_event: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,11 +96,14 @@ def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
     visits = {name: visit.at for name, visit in protocol.visits.items() if visit.at is not None}
     cohort_model = population.cohort_model(directory) if population.covariates or population.source else None
     twins = TwinModel(truth, arms=arms, visits=visits, cohort=cohort_model)
+    eligibility = population.eligibility
+    twins.calibrate_missing_values(measured_at(protocol), lambda streams, block, n: _eligible(cohort_model, eligibility, streams, block, n))
     endpoints = {
         name: Endpoint(
             outcomes=tuple(endpoint.outcomes or ([endpoint.outcome] if endpoint.outcome else [])),
             visits=() if endpoint.is_event else tuple(endpoint.at),
             change_from=endpoint.change_from,
+            is_event=endpoint.is_event,
         )
         for name, endpoint in protocol.endpoints.items()
     }
@@ -118,7 +127,7 @@ def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
         endpoints=endpoints,
         looks=looks,
         analyses=analyses,
-        primary_endpoint=next((name for name in monitored if not endpoints[name].visits), None),
+        primary_endpoint=next((name for name in monitored if endpoints[name].is_event), None),
         keep=protocol.simulation.keep,
         target_mcse=protocol.simulation.precision(),
         device=device,
@@ -155,29 +164,50 @@ def observe(trial: Trial, block: Block) -> Observables:
     enrolment = Enrolment(entry_time=entry_time, arm=arm, stratum=stratum, n_strata=n_strata)
 
     dropout = trial.twins.dropout_time(streams=streams, block=block, n=n, cohort=cohort, arm=arm)
+    nature = Nature(trial, streams, block, cohort, arm, dropout)
     events: dict[str, EventFollowUp] = {}
+    causes: dict[tuple[str, str], CauseFollowUp] = {}
     values: dict[tuple[str, str], ValueFollowUp] = {}
+    counts: dict[tuple[str, str | None], CountFollowUp] = {}
     baselines: dict[str, Tensor] = {}
+    starts: dict[str, Tensor] = {}
     for name, endpoint in trial.endpoints.items():
-        if endpoint.visits:
-            baseline = None
-            if endpoint.change_from is not None:
-                baseline = baselines[name] = _value(trial, endpoint.outcomes[0], endpoint.change_from, streams, block, cohort, arm)
-            for visit in endpoint.visits:
-                value = _value(trial, endpoint.outcomes[0], visit, streams, block, cohort, arm)
-                values[name, visit] = follow_to_visit(value if baseline is None else value - baseline, trial.visits[visit], dropout, entry_time)
-        else:
-            times = [trial.twins.event_time(outcome, streams=streams, block=block, n=n, cohort=cohort, arm=arm) for outcome in endpoint.outcomes]
-            first = times[0]
-            for other in times[1:]:
-                first = torch.minimum(first, other)
-            events[name] = follow(first, dropout, entry_time)
+        if not endpoint.outcomes:
+            continue
+        if endpoint.is_event:
+            times = nature.times(endpoint.outcomes)
+            events[name] = follow(reduce(torch.minimum, times), nature.end_of_follow_up(endpoint.outcomes), entry_time)
+            for cause in {plan.cause for plan in trial.analyses.values() if plan.endpoint == name and plan.cause is not None}:
+                causes[name, cause] = first_cause(times, endpoint.outcomes.index(cause), events[name])
+            if any(plan.endpoint == name and plan.method.record is RecurrentData for plan in trial.analyses.values()):
+                counts[name, None] = CountFollowUp(nature.course(endpoint.outcomes[0]), None, dropout)
+            continue
+        outcome = endpoint.outcomes[0]
+        recurs = trial.twins.recurs(outcome)
+        if recurs and not endpoint.visits:
+            counts[name, None] = CountFollowUp(nature.course(outcome), None, dropout)
+        baseline = None
+        if endpoint.change_from is not None:
+            baseline = baselines[name] = starts[name] = nature.value(outcome, endpoint.change_from)
+        elif endpoint.visits and (start := trial.twins.start(outcome, cohort)) is not None:
+            starts[name] = start
+        missing = nature.missing(outcome) if endpoint.visits else {}
+        for visit in endpoint.visits:
+            value = nature.value(outcome, visit)
+            value = value if baseline is None else value - baseline
+            value = value.masked_fill(missing[visit], torch.nan) if visit in missing else value
+            values[name, visit] = follow_to_visit(value, trial.visits[visit], dropout, entry_time)
+            if recurs:
+                counts[name, visit] = CountFollowUp(nature.course(outcome), trial.visits[visit], dropout, missing.get(visit))
 
     return Observables(
         enrolment=enrolment,
         events=events,
         values=values,
-        covariates={name: _covariates(trial, plan, cohort) for name, plan in trial.analyses.items() if plan.method.covariates},
+        counts=counts,
+        causes=causes,
+        starts=starts,
+        covariates={name: _covariates(trial, plan, cohort, streams, block) for name, plan in trial.analyses.items() if plan.method.covariates},
         strata={name: crossed(cohort, plan.method.stratify_by) for name, plan in trial.analyses.items() if plan.method.stratify_by},
         cohort=cohort,
         dropout_time=dropout,
@@ -185,11 +215,75 @@ def observe(trial: Trial, block: Block) -> Observables:
     )
 
 
+@dataclass
+class Nature:
+    """What happens to the patients of a block under their assigned arms; what several endpoints share is drawn once."""
+
+    trial: Trial
+    streams: Streams
+    block: Block
+    cohort: Cohort
+    arm: Tensor
+    dropout: Tensor | None
+    _values: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    _courses: dict[str, Course] = field(default_factory=dict)
+
+    @property
+    def _who(self) -> dict[str, Any]:
+        return {"streams": self.streams, "block": self.block, "n": self.trial.n, "cohort": self.cohort, "arm": self.arm}
+
+    def times(self, outcomes: Sequence[str]) -> list[Tensor]:
+        """The times of these events."""
+        return self.trial.twins.event_times(outcomes, **self._who)
+
+    def end_of_follow_up(self, outcomes: Sequence[str]) -> Tensor | None:
+        """Loss to follow-up, or the death that ends the follow-up of these events."""
+        death = self.trial.twins.end_of_follow_up(outcomes, **self._who)
+        return self.dropout if death is None else death if self.dropout is None else torch.minimum(death, self.dropout)
+
+    def course(self, outcome: str) -> Course:
+        """The events of an outcome that come again."""
+        if outcome not in self._courses:
+            self._courses[outcome] = self.trial.twins.recurrent_events(outcome, **self._who)
+        return self._courses[outcome]
+
+    def value(self, outcome: str, visit: str) -> Tensor:
+        """The outcome at a visit."""
+        known = self._values.setdefault(outcome, {})
+        if visit not in known:
+            wanted = [at for at in self._measured(outcome) if at not in known]
+            known |= self.trial.twins.values(outcome, wanted if visit in wanted else [visit], **self._who)
+        return known[visit]
+
+    def missing(self, outcome: str) -> dict[str, Tensor]:
+        """By visit, whose value is missing though they came."""
+        if not self.trial.twins.has_missing_values(outcome):
+            return {}
+        values = {visit: self.value(outcome, visit) for visit in self._measured(outcome)}
+        who = {name: item for name, item in self._who.items() if name != "arm"}
+        return self.trial.twins.missing_values(outcome, values, self.trial.twins.start(outcome, self.cohort), **who)
+
+    def _measured(self, outcome: str) -> list[str]:
+        found = {visit for endpoint in self.trial.endpoints.values() if outcome in endpoint.outcomes for visit in endpoint.visits}
+        return sorted(found, key=lambda visit: self.trial.visits[visit])
+
+
+def measured_at(protocol: Protocol) -> dict[str, list[str]]:
+    """Outcome -> the visits at which some endpoint measures it."""
+    found: dict[str, list[str]] = {}
+    for endpoint in protocol.endpoints.values():
+        for outcome in endpoint.components:
+            found.setdefault(outcome, []).extend(visit for visit in endpoint.at if visit not in found.get(outcome, ()) and not endpoint.is_event)
+    return found
+
+
 def draw(trial: Trial, streams: Streams, block: Block, n: int) -> Cohort:
     """The eligible patients of a block; no columns where the protocol describes none."""
-    if trial.cohort_model is None:
-        return Cohort(columns={})
-    return draw_cohort(trial.cohort_model, trial.eligibility, streams, block, n)
+    return _eligible(trial.cohort_model, trial.eligibility, streams, block, n)
+
+
+def _eligible(model: CohortModel | None, eligibility: Mapping[str, Criterion], streams: Streams, block: Block, n: int) -> Cohort:
+    return Cohort(columns={}) if model is None else draw_cohort(model, eligibility, streams, block, n)
 
 
 def true_values(trial: Trial, median_cut: float) -> dict[str, TrueValue | None]:
@@ -232,16 +326,13 @@ def _streams(seed: int, device: str) -> Streams:
     return Streams(seed, device)
 
 
-def _value(trial: Trial, outcome: str, visit: str, streams: Streams, block: Block, cohort: Cohort, arm: Tensor) -> Float[Tensor, "replicate patient"]:
-    return trial.twins.value(outcome, visit, streams=streams, block=block, n=trial.n, cohort=cohort, arm=arm)
-
-
-def _covariates(trial: Trial, plan: PlannedAnalysis, cohort: Cohort) -> Float[Tensor, "replicate patient covariate"]:
+def _covariates(trial: Trial, plan: PlannedAnalysis, cohort: Cohort, streams: Streams, block: Block) -> Float[Tensor, "replicate patient covariate"]:
     """The numeric columns of an analysis's covariates: categories become indicators of all levels but the first."""
     columns: list[Tensor] = []
     for name in plan.method.covariates:
         if name == PROGNOSIS:
-            columns.append(trial.twins.prognosis(trial.endpoints[plan.endpoint].outcomes[0], plan.visit, cohort))
+            outcome = trial.endpoints[plan.endpoint].outcomes[0]
+            columns.append(trial.twins.prognosis(outcome, plan.visit, cohort, streams=streams, block=block, n=trial.n))
         elif len(cohort.levels.get(name, ())) > 2:
             columns += [(cohort.columns[name] == level).to(torch.float64) for level in range(1, len(cohort.levels[name]))]
         else:

@@ -72,7 +72,6 @@ def test_what_cannot_run_is_named_with_its_place() -> None:
         "outcomes.pk": ["pkpd"],
         "outcomes.relapse": ["time_trend of an outcome", "dependence between outcomes"],
         "intercurrent_events.rescue": ["an intercurrent event that changes outcomes or follow-up"],
-        "missing_data.score": ["missing_data"],
     }
 
 

@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from trialsim.spec.looks import endpoint_name, final_target
 from trialsim.spec.nodes import Found
 from trialsim.spec.protocol import Protocol
+from trialsim.spec.sections.endpoints import Endpoint
+from trialsim.twins.events import Recurrent
+from trialsim.twins.values import NegativeBinomial
 
 SECTIONS = ("study", "population", "arms", "truth", "endpoints", "analyses", "accrual", "randomization")
+
+
+def counts_over_time(protocol: Protocol, endpoint: Endpoint) -> bool:
+    """Whether it is a count of events that come over time, which may go on to the end of follow-up."""
+    process = protocol.truth.outcomes.get(endpoint.outcome or "") if protocol.truth is not None else None
+    return endpoint.type == "count" and (isinstance(process, Recurrent) or (isinstance(process, NegativeBinomial) and process.over_time))
 
 
 def missing_to_run(protocol: Protocol) -> Iterator[Found]:
@@ -24,7 +33,7 @@ def missing_to_run(protocol: Protocol) -> Iterator[Found]:
         what = "the visit that completers have reached" if key == "at_visit" else "the target of the final look"
         yield Found(("interims", "timing", key), f"missing; a run needs {what}")
     for name, endpoint in protocol.endpoints.items():
-        if not endpoint.is_event and not endpoint.at:
+        if not endpoint.is_event and not endpoint.at and not counts_over_time(protocol, endpoint):
             yield Found(("endpoints", name, "at"), "missing; a run needs the visits at which it is measured")
     if not protocol.looks and protocol.interims is None:
         for name, analysis in protocol.analyses.items():

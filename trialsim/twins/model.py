@@ -7,10 +7,11 @@ the noise: `event_time(arm=0)`, `event_time(arm=1)` and `event_time(arm=assigned
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trialsim.cohort import CohortModel
@@ -23,12 +24,15 @@ from trialsim.twins.dropout import Dropout
 from trialsim.twins.event_time import EventTime
 from trialsim.twins.illness_death_times import Course as IllnessDeathCourse
 from trialsim.twins.illness_death_times import IllnessDeathEvent
+from trialsim.twins.missing_values import MissingValues
 from trialsim.twins.problems import problems
 from trialsim.twins.recurrence import Course, FirstEvent, Recurrence
 from trialsim.twins.trajectory import TrajectoryValue
 from trialsim.twins.truth import Truth
 from trialsim.twins.values.ordinal import OrdinalValue
 from trialsim.twins.visit_value import VisitValue
+
+CALIBRATION = 20_000  # twins per arm on whom the odds of missing values are found
 
 
 class TwinModel:
@@ -52,6 +56,9 @@ class TwinModel:
         self._recurrences: dict[str, Recurrence] = recurrences(truth, self.arms, levels)
         self._values: dict[str, dict[str, ValueKernel | BaselineValue]] = visit_values(truth, self.arms, self.visits, cohort, levels)
         self._dropout: Dropout | None = dropout_laws(truth, self.arms, levels)
+        declared = {name: getattr(process, "baseline", None) for name, process in truth.outcomes.items()}
+        self._baselines = {name: baseline for name, baseline in declared.items() if isinstance(baseline, str)}
+        self._missing_values = {outcome: MissingValues(part, self.visits) for outcome, part in truth.missing_data.items()}
 
     # What happens -------------------------------------------------------------------------------------------------------
 
@@ -125,6 +132,43 @@ class TwinModel:
     def dropout_time(self, *, streams: Streams, block: Block, n: int, cohort: Cohort | None, arm: Arm) -> Float[Tensor, "replicate patient"] | None:
         """Days from randomisation to loss to follow-up; infinity: never. None where the protocol declares no dropout."""
         return None if self._dropout is None else self._dropout.times(streams("dropout").exponential(block, n), cohort=cohort, arm=arm)
+
+    def missing_values(
+        self,
+        outcome: str,
+        values: Mapping[str, Float[Tensor, "replicate patient"]],
+        baseline: Float[Tensor, "replicate patient"] | None,
+        *,
+        streams: Streams,
+        block: Block,
+        n: int,
+        cohort: Cohort | None,
+    ) -> dict[str, Bool[Tensor, "replicate patient"]]:
+        """By visit, whose value is missing though they came; `values` are those of all visits at which the outcome is measured."""
+        process = self._missing_values.get(outcome)
+        return {} if process is None else process.masks(values, baseline, cohort, stream=streams(f"missing/{outcome}"), block=block, n=n)
+
+    def has_missing_values(self, outcome: str) -> bool:
+        """Whether values of the outcome go missing though the patient comes to the visit."""
+        return outcome in self._missing_values
+
+    def calibrate_missing_values(self, visits: Mapping[str, Sequence[str]], cohort: Callable[[Streams, Block, int], Cohort]) -> None:
+        """Find how likely values have to be missing for the declared rates. `visits` at which each outcome is measured; `cohort` draws eligible patients."""
+        for outcome, process in self._missing_values.items():
+            if outcome not in visits or process.part.driver is None:
+                continue
+            streams, block, n = Streams("missing_data"), Block(0, len(self.arms)), CALIBRATION
+            drawn = cohort(streams, block, n)
+            arm = torch.arange(len(self.arms), dtype=torch.int8, device="cpu")[:, None].expand(block.size, n).contiguous()
+            where: dict[str, Any] = {"streams": streams, "block": block, "n": n, "cohort": drawn, "arm": arm}
+            values = self.values(outcome, visits[outcome], **where)
+            baseline = self.start(outcome, drawn)
+            process.masks(values, baseline, drawn, stream=streams(f"missing/{outcome}"), block=block, n=n, calibrate=True)
+
+    def start(self, outcome: str, cohort: Cohort | None) -> Float[Tensor, "replicate patient"] | None:
+        """The covariate that is the outcome's value at baseline, None where there is none."""
+        name = self.baseline(outcome)
+        return None if name is None or cohort is None else cohort.columns[name]
 
     # What is expected ---------------------------------------------------------------------------------------------------
 
@@ -223,6 +267,8 @@ class TwinModel:
 
     def baseline(self, outcome: str) -> str | None:
         """The covariate that is the outcome's value at baseline, None where there is none."""
+        if outcome in self._baselines:
+            return self._baselines[outcome]
         return next((process.covariate for process in self._values.get(outcome, {}).values() if isinstance(process, BaselineValue)), None)
 
     def effect_is_identity(self, outcome: str, arm: int, reference: int, visit: str | None = None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -69,17 +69,3 @@ class IntercurrentEvent(Part):
     def unsupported(self) -> Iterator[str]:
         if self.afterwards != "unchanged" or self.effect or self.stops_follow_up > 0:
             yield "an intercurrent event that changes outcomes or follow-up"
-
-
-class MissingData(Part):
-    """Values that are not observed although the patient is in the trial."""
-
-    supported: ClassVar[bool] = False
-
-    mechanism: Literal["mcar", "mar", "mnar"] = Field(description="What missingness depends on.")
-    rate: Probability = Field(description="The share missing at each visit.")
-    depends_on: str | None = Field(None, description="What the odds of being missing depend on: a covariate, previous_value or current_value.")
-    log_odds_per_unit: Number | None = Field(None, description="Log odds of being missing per unit of `depends_on`.")
-
-    def unsupported(self) -> Iterator[str]:
-        yield "missing_data"

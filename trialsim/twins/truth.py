@@ -10,7 +10,8 @@ from pydantic import Discriminator, Field, Tag
 from trialsim.parts import Part
 from trialsim.twins.effects import Effect
 from trialsim.twins.events import EventProcess, EventTimeLaw, FromCurve
-from trialsim.twins.not_yet import IntercurrentEvent, MissingData
+from trialsim.twins.missing_values import MissingData
+from trialsim.twins.not_yet import IntercurrentEvent
 from trialsim.twins.values import Longitudinal, SingleValue
 
 

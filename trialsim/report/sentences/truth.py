@@ -11,7 +11,8 @@ from trialsim.report.wording import rate as per_time
 from trialsim.spec.protocol import Protocol
 from trialsim.twins.effects import ByCovariate, Effect
 from trialsim.twins.events import IllnessDeath
-from trialsim.twins.not_yet import IntercurrentEvent, MissingData
+from trialsim.twins.missing_values import MissingData
+from trialsim.twins.not_yet import IntercurrentEvent
 from trialsim.twins.process import EventLaw, OutcomeProcess
 from trialsim.twins.prognosis import Prognostic
 from trialsim.twins.values import LinearMixed

@@ -69,7 +69,5 @@ class Endpoint(Part):
         return self.type in ("time_to_event", "composite")
 
     def unsupported(self) -> Iterator[str]:
-        if self.type in ("binary", "count", "ordinal"):
-            yield f"a {self.type} endpoint"
         if self.lag:
             yield "lag of an endpoint"
