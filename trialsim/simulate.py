@@ -26,7 +26,7 @@ from trialsim.conduct.trial import conduct
 from trialsim.errors import NotSupportedError
 from trialsim.evaluation.truth import TrueValue, TwinSampler, true_log_hazard_ratio, true_mean_difference
 from trialsim.parts import walk
-from trialsim.records import Block, Cohort, Enrolment, RecurrentData, TrialRecord
+from trialsim.records import Block, Cohort, Enrolment, Noise, RecurrentData, TrialRecord
 from trialsim.rng import Streams
 from trialsim.spec import Cell
 from trialsim.spec.planning import planned_analyses, planned_looks
@@ -204,6 +204,7 @@ def observe(trial: Trial, block: Block) -> Observables:
         enrolment=enrolment,
         events=events,
         values=values,
+        noise={name: Noise(streams(f"imputation/{name}"), block) for name, plan in trial.analyses.items() if plan.method.imputation is not None},
         counts=counts,
         causes=causes,
         starts=starts,

@@ -13,7 +13,7 @@ from torch import Tensor
 from trialsim.analysis import Analysis
 from trialsim.conduct.follow_up import CauseFollowUp, CountFollowUp, EventFollowUp, ValueFollowUp
 from trialsim.conduct.monitoring import MonitoringPlan
-from trialsim.records import AnalysisData, Cohort, Enrolment, EventData, HierarchyData, RecurrentData, ValueData, VisitData
+from trialsim.records import AnalysisData, Cohort, Enrolment, EventData, HierarchyData, Noise, RecurrentData, ValueData, VisitData
 from trialsim.tensors import at_most
 
 
@@ -34,7 +34,7 @@ class PlannedAnalysis:
     `favours` is +1 when a larger estimate favours the test arm. `looks` are indices into the trial's looks; empty for an
     analysis made once, where the trial ends. `visit` is set for single-valued endpoints. `ignore_futility`: also find out
     whether efficacy would have been declared without the (non-binding) futility rule. `visits` are those of the endpoint up to
-    `visit`, in order of time; `tiers` the endpoints of a hierarchy; `cause` the outcome of interest where others compete.
+    `visit`, in order of time, and `day` is when `visit` is; `tiers` the endpoints of a hierarchy; `cause` the outcome of interest where others compete.
     `is_event`: the endpoint is a time to event, so information counts events; else patients.
     """
 
@@ -50,6 +50,7 @@ class PlannedAnalysis:
     others: tuple[int, ...] = ()
     visits: tuple[str, ...] = ()
     tiers: tuple[Tier, ...] = ()
+    day: float = 0.0
     cause: str | None = None
     is_event: bool = True
 
@@ -59,7 +60,7 @@ class Observables:
     """Everything a block of trials can reveal. Covariates and strata are by analysis.
 
     `counts` are the endpoints whose events come again, by (endpoint, visit), visit None for all of follow-up; `causes` those of
-    several outcomes, by (endpoint, outcome of interest); `starts` the value at baseline of a continuous endpoint that has one.
+    several outcomes, by (endpoint, outcome of interest); `starts` the value at baseline of a continuous endpoint that has one; `noise` is what an analysis imputes with.
 
     Analyses do not need the last three: `cohort` is the patients' baseline, `dropout_time` days from randomisation to loss
     to follow-up (None: nobody is lost), `baselines` the value at baseline of each endpoint that is a change from it.
@@ -73,6 +74,7 @@ class Observables:
     counts: Mapping[tuple[str, str | None], CountFollowUp] = field(default_factory=dict)
     causes: Mapping[tuple[str, str], CauseFollowUp] = field(default_factory=dict)
     starts: Mapping[str, Float[Tensor, "replicate patient"]] = field(default_factory=dict)
+    noise: Mapping[str, Noise] = field(default_factory=dict)
     cohort: Cohort = field(default_factory=lambda: Cohort(columns={}))
     dropout_time: Float[Tensor, "replicate patient"] | None = None
     baselines: Mapping[str, Float[Tensor, "replicate patient"]] = field(default_factory=dict)
@@ -82,7 +84,7 @@ class Comparison:
     """The arms of one analysis, ready to be cut."""
 
     def __init__(self, plan: PlannedAnalysis, observables: Observables, name: str, n_arms: int):
-        self.plan, self.observables = plan, observables
+        self.plan, self.observables, self.name = plan, observables, name
         arm = observables.enrolment.arm
         self.entry_time = observables.enrolment.entry_time
         self.n_groups = 2 + len(plan.others)
@@ -101,6 +103,8 @@ class Comparison:
         self.n_strata = 1
         if name in observables.strata:
             self.stratum, self.n_strata = observables.strata[name]
+        # Missing values are imputed for those who should have reached the visit.
+        self.due = self.entry_time + plan.day
         self.takes = plan.method.record
         self.events = self._events(plan.endpoint, plan.cause) if self.takes is EventData else None
         self.values = self._values(plan.endpoint, plan.visit) if self.takes is ValueData and (plan.endpoint, plan.visit) not in observables.counts else None
@@ -185,7 +189,14 @@ class Comparison:
             assert start is not None
             start = self._compared(torch.where(entry <= cut[:, None], start, torch.nan), rows, mark=torch.nan)
         at = plan.visits.index(plan.visit) if plan.visit in plan.visits else len(plan.visits) - 1
-        return VisitData(value=torch.stack(columns, dim=-1), at=at, baseline=start, **self._patients(rows))
+        value, noise = torch.stack(columns, dim=-1), self.observables.noise.get(self.name)
+        if noise is None:
+            return VisitData(value=value, at=at, baseline=start, **self._patients(rows))
+        included = at_most(self.due if rows is None or len(self.due) == 1 else self.due[rows], cut[:, None]).expand(value.shape[:2])
+        if self.other is not None:
+            included = included & ~(self.other if rows is None else self.other[rows])
+        noise = noise if rows is None else noise.of(rows)
+        return VisitData(value=value, at=at, baseline=start, included=included, noise=noise, **self._patients(rows))
 
     # Events that come again, hierarchies --------------------------------------------------------------------------------
 

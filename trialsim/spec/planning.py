@@ -128,6 +128,7 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
             monitoring=monitoring,
             visit=visit,
             visits=visits_to(protocol, endpoint, visit),
+            day=visit_time(protocol, visit) if visit is not None else 0.0,
             tiers=tiers,
             cause=cause_of(protocol, analysis, endpoint),
             is_event=protocol.endpoints[endpoint].is_event,
