@@ -8,13 +8,16 @@ from trialsim.analysis.methods.cmh import Cmh
 from trialsim.analysis.methods.cox import Cox
 from trialsim.analysis.methods.fine_gray import FineGray
 from trialsim.analysis.methods.fisher import Fisher
+from trialsim.analysis.methods.gee import Gee
 from trialsim.analysis.methods.gray import Gray
 from trialsim.analysis.methods.logistic import Logistic
 from trialsim.analysis.methods.logrank import LogRank
+from trialsim.analysis.methods.maxcombo import MaxCombo
 from trialsim.analysis.methods.mmrm import Mmrm
 from trialsim.analysis.methods.negative_binomial import NegativeBinomial
 from trialsim.analysis.methods.not_yet import NOT_YET
 from trialsim.analysis.methods.poisson import Poisson
+from trialsim.analysis.methods.proportional_odds import ProportionalOdds
 from trialsim.analysis.methods.proportions import Proportions
 from trialsim.analysis.methods.t_test import TTest
 from trialsim.analysis.methods.wilcoxon import Wilcoxon
@@ -38,6 +41,9 @@ METHODS: tuple[type[Analysis], ...] = (
     Mmrm,
     Clda,
     Wilcoxon,
+    MaxCombo,
+    ProportionalOdds,
+    Gee,
     *NOT_YET,
 )
 

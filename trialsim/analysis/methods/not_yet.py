@@ -26,16 +26,6 @@ class _EventMethod(PlannedMethod):
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
 
 
-class MaxCombo(_EventMethod):
-    """The largest of several weighted log-rank statistics."""
-
-    takes_strata: ClassVar[bool] = True
-    method: Literal["maxcombo"] = Field(description="Maximum of weighted log-rank tests.")
-    weights: tuple[tuple[Number, Number], ...] = Field(
-        default=((0.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, 0.0)), description="Fleming-Harrington (rho, gamma) of each test."
-    )
-
-
 class Rmst(_EventMethod):
     """Difference in restricted mean survival time."""
 
@@ -76,28 +66,6 @@ class Lwyy(PlannedMethod):
     id: str | None = Field(default=None, description="The column that names the patient in data.")
 
 
-class ProportionalOdds(PlannedMethod):
-    """Proportional-odds regression of an ordinal endpoint."""
-
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("ordinal",)
-    takes_covariates: ClassVar[bool] = True
-    method: Literal["proportional_odds"] = Field(description="Proportional odds.")
-    marginal: bool = Field(default=False, description="Marginal effect by g-computation.")
-
-
-class Gee(PlannedMethod):
-    """Generalised estimating equations."""
-
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("continuous", "binary", "count")
-    takes_covariates: ClassVar[bool] = True
-    method: Literal["gee"] = Field(description="Generalised estimating equations.")
-    family: Literal["gaussian", "binomial", "poisson"] = Field(default="gaussian", description="Distribution family.")
-    correlation: Literal["independence", "exchangeable", "ar1", "unstructured"] = Field(
-        default="independence", description="Working correlation of a patient's visits."
-    )
-    exposure: str | None = Field(default=None, description="The column of time at risk.")
-
-
 class Success(Part):
     """Success when P(effect better than `margin` | data) reaches `posterior_probability`."""
 
@@ -124,13 +92,10 @@ class Bayesian(PlannedMethod):
 
 
 NOT_YET: tuple[type[PlannedMethod], ...] = (
-    MaxCombo,
     Rmst,
     Milestone,
     MedianSurvival,
     AverageHazardRatio,
     Lwyy,
-    ProportionalOdds,
-    Gee,
     Bayesian,
 )
