@@ -20,7 +20,7 @@ def evaluate_cell(directory: RunDirectory, index: int, cell: PlannedCell, trial:
     def records() -> Iterator[TrialRecord]:
         return (directory.read_chunk(index, cell.key, chunk) for chunk in chunks)
 
-    endpoints = [name for name, endpoint in trial.endpoints.items() if not endpoint.visits]
+    endpoints = [name for name, endpoint in trial.endpoints.items() if endpoint.is_event]
     quantiles = size_quantiles(records, endpoints, cell.replicates)
     comparisons = comparisons_of(trial, true_values(trial, median_duration(quantiles)))
     return operating_characteristics(records, labels=CellLabels(cell.design, cell.scenario, cell.role), comparisons=comparisons, quantiles=quantiles)

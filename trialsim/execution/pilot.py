@@ -81,7 +81,7 @@ def fly(trial: Trial, labels: CellLabels, *, block_size: int | None = None, cloc
     try:
         small = simulate(trial, Block(0, WARM_UP))
         _, warm = timed(lambda: simulate(trial, Block(0, WARM_UP)))
-        most = block_size or block_size_for(trial.n)
+        most = block_size or block_size_for(trial.n, trial.device)
         size = WARM_UP * max(1, min(most, int(BLOCK_SECONDS / max(warm / WARM_UP, 1e-9))) // WARM_UP)
         blocks = [timed(partial(simulate, trial, Block(first, size))) for first in range(0, BLOCKS * size, size)]
         record = concatenate([block for block, _ in blocks])
@@ -95,7 +95,7 @@ def fly(trial: Trial, labels: CellLabels, *, block_size: int | None = None, cloc
             def records() -> list[TrialRecord]:
                 return [directory.read_chunk(1, "pilot", record.block)]
 
-            endpoints = [name for name, endpoint in trial.endpoints.items() if not endpoint.visits]
+            endpoints = [name for name, endpoint in trial.endpoints.items() if endpoint.is_event]
             quantiles, ranking = timed(lambda: size_quantiles(records, endpoints, n))
             truths, truth = timed(lambda: true_values(trial, median_duration(quantiles)))
             comparisons = comparisons_of(trial, truths)

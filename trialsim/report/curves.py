@@ -52,7 +52,7 @@ def cohort_and_data(run: FinishedRun, results: Results) -> CohortAndData:
 
 def _event_outcomes(trial: Trial) -> list[str]:
     """The event outcomes that endpoints measure."""
-    named = [outcome for endpoint in trial.endpoints.values() if not endpoint.visits for outcome in endpoint.outcomes]
+    named = [outcome for endpoint in trial.endpoints.values() if endpoint.is_event for outcome in endpoint.outcomes]
     return list(dict.fromkeys(named))
 
 
