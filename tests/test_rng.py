@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 from scipy import special
 
-from trialsim.rng import Block, Stream, Streams, philox_key
+from trialsim.rng import Block, Stream, Streams, _normal, philox_key
 
 MASK = (1 << 64) - 1
 
@@ -61,6 +62,18 @@ def test_laws_are_the_inverse_cdf_of_the_uniforms() -> None:
     u = stream.uniform(block, 100).numpy()
     np.testing.assert_allclose(stream.exponential(block, 100), -np.log(u), rtol=1e-14)
     np.testing.assert_allclose(stream.normal(block, 100), special.ndtri(u), rtol=1e-12, atol=1e-14)
+
+
+def test_normals_are_exact_into_the_tails() -> None:
+    """Against mpmath at the smallest and the largest uniforms there are, and around the median."""
+    ends = [2.0**-54, *(k * 2.0**-53 for k in (1, 2, 3, 1000, 2**30, 2**45)), 0.02, 0.13533528323661270, 0.5 - 2.0**-53, 0.5 + 2.0**-53, 0.75, 0.9, 0.98]
+    uniform = np.array([*ends, *(1.0 - k * 2.0**-53 for k in (1, 2, 1000, 2**30))])
+    found = _normal(torch.from_numpy(uniform.copy())).numpy()
+    with mpmath.workdps(40):
+        for u, z in zip(uniform, found, strict=True):
+            exact = mpmath.findroot(lambda x, u=u: mpmath.ncdf(x) - mpmath.mpf(float(u)), float(special.ndtri(u)))
+            assert abs(mpmath.mpf(float(z)) / exact - 1) < 1e-15
+    assert _normal(torch.tensor([0.5], dtype=torch.float64)).item() == 0.0
 
 
 def test_purposes_and_seeds_have_streams_of_their_own() -> None:

@@ -11,11 +11,12 @@ The scenario is not in the key: scenarios share their noise.
 Uniforms are max((x >> 11) 2^-53, 2^-54), open at both ends. Other laws follow by inverse CDF, one number each.
 
 On a CPU NumPy fills; on CUDA torch does (`philox`). Uniforms have the same bits on every device. Exponentials and normals
-take torch's log and ndtri of the device, whose last bits differ: they agree to 1e-9.
+take torch's log and inverse error function of the device, whose last bits differ: they agree to 1e-9.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -42,6 +43,17 @@ def philox_key(seed: int | str, purpose: str) -> tuple[int, int]:
     """The two 64-bit words of the key: BLAKE2b of "seed/purpose", little-endian."""
     digest = blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+# MKL's inverse error function takes half the time of ndtri and is as exact; without MKL torch's loses its tails.
+HAS_MKL = torch.backends.mkl.is_available()
+
+
+def _normal(uniform: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Φ⁻¹(u) = √2 erf⁻¹(2u - 1) of this module's uniforms, which it overwrites: 2u - 1 is exact for multiples of 2^-53 and for 2^-54."""
+    if HAS_MKL:
+        return uniform.mul_(2.0).sub_(1.0).erfinv_().mul_(math.sqrt(2.0))
+    return torch.special.ndtri(uniform, out=uniform)
 
 
 class Stream:
@@ -82,22 +94,14 @@ class Stream:
             return self._draw_by_torch(block, n, index, second, transform)
         out = np.empty((block.size, n))
         lane = np.empty((block.size, LANE))
-        lane_tensor = torch.from_numpy(lane)
         for start in range(0, n, LANE):
             width = min(LANE, n - start)
             self._fill(lane, block.first, start // LANE, index, second)
-            target = out[:, start : start + width]
-            if transform == "uniform":
-                np.maximum(lane[:, :width], SMALLEST, out=target)
-                continue
-            np.maximum(lane, SMALLEST, out=lane)
-            if transform == "exponential":
-                torch.log(lane_tensor, out=lane_tensor)
-                np.negative(lane[:, :width], out=target)
-            else:
-                torch.special.ndtri(lane_tensor, out=lane_tensor)
-                target[...] = lane[:, :width]
-        return torch.from_numpy(out)
+            np.maximum(lane[:, :width], SMALLEST, out=out[:, start : start + width])
+        drawn = torch.from_numpy(out)
+        if transform == "exponential":
+            return torch.log(drawn, out=drawn).neg_()
+        return _normal(drawn) if transform == "normal" else drawn
 
     def uniform(self, block: Block, n: int, *, index: int = 0, second: int = 0) -> Float[Tensor, "replicate patient"]:
         """Uniforms on the open unit interval."""

@@ -69,6 +69,7 @@ class MonitoringPlan:
         observed = observed.to(torch.float64)
         return observed if self.by_calendar else torch.where(reached, self.targets[look], observed)
 
+    @cached_property
     def at_end_only(self) -> float:
         """The efficacy bound of an analysis made once, at its full alpha."""
         return float(bounds(efficacy=None, futility=None, alpha=self.alpha, sides=self.sides, information=(1.0,)).efficacy_z[-1])

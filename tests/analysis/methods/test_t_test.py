@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -37,6 +38,54 @@ def test_statistic_df_p_and_interval_are_those_of_scipy(variance, absent, simula
 @pytest.mark.parametrize("variance", ["welch", "pooled"])
 def test_numbers_do_not_depend_on_the_block(variance, simulated_values, assert_same_bits, method_of):
     assert_same_bits(method_of(TTest, variance=variance), simulated_values(replicates=70, n=101, absent=True))
+
+
+def _exact(value: torch.Tensor, group: torch.Tensor) -> tuple[float, float, float]:
+    """Welch's t, its df and the difference, in exact arithmetic until the last root."""
+    there = ~torch.isnan(value)
+    arms = [[Fraction(x) for x in value[there & (group == arm)].tolist()] for arm in (0, 1)]
+    mean = [sum(arm) / len(arm) for arm in arms]
+    each = [sum((x - m) ** 2 for x in arm) / (len(arm) - 1) / len(arm) for arm, m in zip(arms, mean, strict=True)]
+    squared = each[0] + each[1]
+    df = squared**2 / sum(v * v / (len(arm) - 1) for arm, v in zip(arms, each, strict=True))
+    difference = mean[1] - mean[0]
+    return float(difference) / math.sqrt(squared), float(df), float(difference)
+
+
+@pytest.mark.parametrize(
+    "shift, apart, ratio, within",
+    [
+        (0.0, 0.4, 1.0, 1e-13),
+        (1e8, 0.4, 1.0, 1e-13),  # far from zero: nothing is lost beyond what the values themselves have lost
+        (0.0, 30.0, 1.0, 1e-12),
+        (0.0, 1e3, 1.0, 1e-12),
+        (0.0, 1e6, 1.0, 1e-12),
+        (0.0, 0.4, 1e4, 1e-12),  # arms of very different variance, either way
+        (0.0, 0.4, 1e-4, 1e-12),
+    ],
+)
+@pytest.mark.parametrize("absent", [False, True])
+def test_sums_lose_no_digits(shift, apart, ratio, within, absent, simulated_values, method_of):
+    data = simulated_values(replicates=5, n=81, absent=absent, seed=4)
+    value = shift + torch.where(data.group == 1, apart + data.value * ratio, data.value)
+    found = method_of(TTest).estimate(ValueData(value=value, group=data.group), favours=1)
+    for row in range(5):
+        t, df, difference = _exact(value[row], data.group[row])
+        assert found.estimate[row].item() == pytest.approx(difference, rel=within)
+        assert found.statistic[row].item() == pytest.approx(t, rel=within)
+        assert found.df[row].item() == pytest.approx(df, rel=within)
+
+
+def test_a_missing_value_elsewhere_in_the_block_changes_no_bit(simulated_values, method_of):
+    data = simulated_values(replicates=6, n=90, seed=5)
+    value = data.value.clone()
+    value[2, 7] = math.nan
+    value[4] = torch.where(data.group[4] == 1, 1e5 + data.value[4], data.value[4])  # summed about its own means
+    together = method_of(TTest).estimate(ValueData(value=value, group=data.group), favours=1)
+    for row in range(6):
+        alone = method_of(TTest).estimate(ValueData(value=value[row, None], group=data.group[row, None]), favours=1)
+        for name in ("statistic", "df", "estimate", "std_error", "n"):
+            assert torch.equal(getattr(alone, name)[0], getattr(together, name)[row]), (row, name)
 
 
 @pytest.mark.parametrize("variance, lone", [("welch", 3), ("pooled", 0)])

@@ -55,7 +55,7 @@ def _once(name: str, analysis: AnyAnalysis, looks: Sequence[str], plan: Monitori
     said = f"The analysis {name} is made once, {when}, at its full alpha of {probability(analysis.alpha)}."
     if plan is None:
         return said
-    z = float(plan.at_plan.efficacy_z[-1]) if looks else plan.at_end_only()
+    z = float(plan.at_plan.efficacy_z[-1]) if looks else plan.at_end_only
     return f"{said} The critical value of z is {fixed(z, 4)}{' in absolute value' if analysis.sides == 2 else ''}."
 
 
