@@ -9,7 +9,7 @@ visit with a value. A last visit that is bad enough but has no visit to confirm 
 Patients without a baseline, or without a value after it, are followed for no time (time 0, no event) if they have a baseline, and are not
 in the analysis (time -1) if they have none.
 
-**Source:** Ontaneda et al. 2017 (doi 10.1177/1352458516653274) and Kappos et al. 2018 (doi 10.1016/S0140-6736(18)30475-6) use it in multiple sclerosis.
+**Source:** Kappos et al. 2018 (doi 10.1016/S0140-6736(18)30475-6), disability progression confirmed after three months in multiple sclerosis.
 """
 
 from __future__ import annotations

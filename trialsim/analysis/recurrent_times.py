@@ -81,7 +81,8 @@ class RecurrentTimes:
         assert self.first is not None
         assert self.last is not None
         running = _from_zero(value)
-        return _take(running, self.last + 1) - _take(running, self.first)
+        # A lone event keeps its value to the last bit, whether or not others of the block are tied.
+        return torch.where(self.last > self.first, _take(running, self.last + 1) - _take(running, self.first), value)
 
 
 def total(value: Float[Tensor, "*more replicate place"]) -> Float[Tensor, "*more replicate"]:
