@@ -73,29 +73,35 @@ def patients_of(value: np.ndarray, group: np.ndarray, covariates: np.ndarray | N
     return found
 
 
+def inverses(theta: np.ndarray, name: str, n_visits: int, patients: list) -> list[np.ndarray]:
+    """The inverse of every patient's covariance matrix."""
+    sigma = sigma_of(theta, name, n_visits)
+    once = {key: np.linalg.inv(sigma[np.ix_(key, key)]) for key in {tuple(s) for _, _, s in patients}}
+    return [once[tuple(s)] for _, _, s in patients]
+
+
 def gls(theta: np.ndarray, name: str, n_visits: int, patients: list) -> tuple[np.ndarray, np.ndarray]:
     """beta and its covariance matrix."""
-    sigma = sigma_of(theta, name, n_visits)
-    a = sum(x.T @ np.linalg.solve(sigma[np.ix_(s, s)], x) for x, y, s in patients)
-    b = sum(x.T @ np.linalg.solve(sigma[np.ix_(s, s)], y) for x, y, s in patients)
+    a, b = 0.0, 0.0
+    for (x, y, _), inverse in zip(patients, inverses(theta, name, n_visits, patients), strict=True):
+        weighted = x.T @ inverse
+        a, b = a + weighted @ x, b + weighted @ y
     phi = np.linalg.inv(a)
     return phi @ b, phi
 
 
 def deviance(theta: np.ndarray, name: str, n_visits: int, patients: list, *, reml: bool = True) -> float:
     """-2 log-likelihood, constants included; infinite where sigma is not positive definite."""
-    sigma = sigma_of(theta, name, n_visits)
-    if np.linalg.eigvalsh(sigma)[0] <= 0:
+    if np.linalg.eigvalsh(sigma_of(theta, name, n_visits))[0] <= 0:
         return math.inf
     beta, phi = gls(theta, name, n_visits, patients)
     total = 0.0
-    for x, y, s in patients:
-        block = sigma[np.ix_(s, s)]
+    for (x, y, _), inverse in zip(patients, inverses(theta, name, n_visits, patients), strict=True):
         residual = y - x @ beta
-        total += np.linalg.slogdet(block)[1] + residual @ np.linalg.solve(block, residual)
+        total += residual @ inverse @ residual - math.log(np.linalg.det(inverse))
     n = sum(len(y) for _, y, _ in patients)
     if reml:
-        return total - np.linalg.slogdet(phi)[1] + (n - len(beta)) * math.log(2 * math.pi)
+        return total - math.log(np.linalg.det(phi)) + (n - len(beta)) * math.log(2 * math.pi)
     return total + n * math.log(2 * math.pi)
 
 
@@ -116,9 +122,20 @@ def gradient(f: Callable[[np.ndarray], np.ndarray], at: np.ndarray, h: float = 1
 
 
 def hessian(f: Callable[[np.ndarray], float], at: np.ndarray, h: float = 2e-2) -> np.ndarray:
-    """The gradient's gradient, symmetric."""
-    found = gradient(lambda x: gradient(f, x, h), at, h)
-    return (found + found.T) / 2
+    """Second differences, twice extrapolated."""
+    q = len(at)
+
+    def second(step: float) -> np.ndarray:
+        found = np.zeros((q, q))
+        for i in range(q):
+            for j in range(i + 1):
+                e, g = step * np.eye(q)[i], step * np.eye(q)[j]
+                found[i, j] = found[j, i] = (f(at + e + g) - f(at + e - g) - f(at - e + g) + f(at - e - g)) / (4 * step * step)
+        return found
+
+    one, two, three = second(h), second(h / 2), second(h / 4)
+    a, b = (4 * two - one) / 3, (4 * three - two) / 3
+    return (16 * b - a) / 15
 
 
 def maximise(name: str, n_visits: int, patients: list, *, reml: bool = True, start: np.ndarray | None = None) -> np.ndarray:
@@ -132,7 +149,7 @@ def maximise(name: str, n_visits: int, patients: list, *, reml: bool = True, sta
         return deviance(theta, name, n_visits, patients, reml=reml)
 
     found = optimize.minimize(f, start, method="BFGS", options={"gtol": 1e-3}).x
-    for _ in range(3):
+    for _ in range(2):
         found = found - np.linalg.solve(hessian(f, found), gradient(f, found))
     return found
 
@@ -148,23 +165,25 @@ def contrast(theta: np.ndarray, c: np.ndarray, name: str, n_visits: int, patient
     second = gradient(lambda t: gradient(lambda u: sigma_of(u, name, n_visits), t), theta)
     q = len(theta)
     p_r = np.zeros((q, len(beta), len(beta)))
-    extra = np.zeros_like(phi)
+    extra, bend = np.zeros_like(phi), np.zeros_like(phi)
     for x, _, s in patients:
         inverse = np.linalg.inv(sigma[np.ix_(s, s)])
         for r in range(q):
             first_r = first[r][np.ix_(s, s)]
             p_r[r] -= x.T @ inverse @ first_r @ inverse @ x
             for t in range(q):
-                inner = first_r @ inverse @ first[t][np.ix_(s, s)] - second[r, t][np.ix_(s, s)] / 4
-                extra += spread[r, t] * (x.T @ inverse @ inner @ inverse @ x)
+                extra += spread[r, t] * (x.T @ inverse @ first_r @ inverse @ first[t][np.ix_(s, s)] @ inverse @ x)
+                bend += spread[r, t] * (x.T @ inverse @ second[r, t][np.ix_(s, s)] @ inverse @ x) / 4
     for r in range(q):
         for t in range(q):
             extra -= spread[r, t] * (p_r[r] @ phi @ p_r[t])
-    adjusted = phi + 2 * phi @ extra @ phi
+    linear = phi + 2 * phi @ extra @ phi
+    adjusted = linear - 2 * phi @ bend @ phi
     return {
         "estimate": float(c @ beta),
         "std_error": float(variance**0.5),
         "kenward_roger": float((c @ adjusted @ c) ** 0.5),
+        "kenward_roger_linear": float((c @ linear @ c) ** 0.5),
         "df": float(2 * variance**2 / (slope @ spread @ slope)),
     }
 

@@ -7,12 +7,15 @@ deviance's observed hessian):
     kenward_roger    se² = v + 2 Σ_rs V_rs (w' Q_rs w - w' P_r Φ P_s w - w' R_rs w / 4), same df: for one contrast Kenward and
                      Roger's scale factor is 1 and their df is Satterthwaite's,
                      Q_rs = Σ X' W Σ_r W Σ_s W X,   R_rs = Σ X' W Σ_rs W X  (depends on the parameters: see `covariance`),
+    kenward_roger_linear   the same without R_rs, as if Σ were linear in its parameters, which an unstructured one is in its own
+                     entries (SAS): then a complete trial without covariates has the t test of its visit. With R_rs in mmrm's
+                     parameters standard errors are smaller than that, often smaller than Satterthwaite's,
     residual         se² = v,   df = number of values - rank,
     between_within   se² = v,   df = patients - between - 1 if the contrast has a coefficient of a between-patient column,
                      otherwise values - patients - within; columns are those of `covariates + arm * visit` with the first visit
                      as reference, `between` counts arms and covariates.
 
-These are the definitions of the R package mmrm (`vcov = "Kenward-Roger"` with its parameters).
+These are the definitions of the R package mmrm (`vcov = "Kenward-Roger"` and `"Kenward-Roger-Linear"`, with its parameters).
 
 **Source:** Fai & Cornelius 1996 (doi 10.1080/00949659608811740); Kenward & Roger 1997 (doi 10.2307/2533558) with observed
 information; Schluchter & Elashoff 1990 (doi 10.1080/00949659008811240) for between and within. Contrasts of several
@@ -33,7 +36,7 @@ from trialsim.analysis.repeated_measures.likelihood import chain, over_patterns,
 from trialsim.analysis.repeated_measures.sandwich import Robust, robust_variance
 from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, inner, multiply
 
-DegreesOfFreedom = Literal["satterthwaite", "kenward_roger", "residual", "between_within"]
+DegreesOfFreedom = Literal["satterthwaite", "kenward_roger", "kenward_roger_linear", "residual", "between_within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,11 @@ def estimate_contrast(
     elif df == "between_within":
         freedom = _between_within(fit, contrast)
     elif robust is None:
-        adjusted, freedom = _moments(fit, w, variance)
+        larger, bend, freedom = _moments(fit, w, variance)
+        if df != "satterthwaite":
+            variance = variance + larger
         if df == "kenward_roger":
-            variance = adjusted
+            variance = variance - bend
     failed = fit.failure != 0
     return Contrast(*(torch.where(failed, torch.nan, number) for number in (estimate, variance.sqrt(), freedom)))
 
@@ -80,8 +85,8 @@ def arm_at_visit(fit: Fit, visit: int, arm: int = 1) -> Float[Tensor, "column"]:
     return contrast
 
 
-def _moments(fit: Fit, w: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Kenward and Roger's variance, and Satterthwaite's degrees of freedom."""
+def _moments(fit: Fit, w: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What Kenward and Roger add to the variance, what the curvature of Σ takes off again, and Satterthwaite's df."""
     sums, point, structure = fit.sums, fit.point, fit.structure
     full = sums.spread(w)[:, :, None]
     pulled = multiply(point.inverse, full.transpose(0, 1)).transpose(0, 1)  # factor visit pattern replicate: W (x'w)
@@ -102,7 +107,7 @@ def _moments(fit: Fit, w: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     pw = chain(jacobian, sums.collapse(torch.stack(pairs).transpose(1, 2), 1))
     between = multiply(pw, torch.stack([apply(point.phi, one) for one in pw]).transpose(0, 1))
     bend = add_up(add_up(point.covariance.curvature(v) * total))
-    return variance + 2.0 * (inner(v, q - between, 2) - 0.25 * bend), freedom
+    return 2.0 * inner(v, q - between, 2), 0.5 * bend, freedom
 
 
 def _between_within(fit: Fit, contrast: Tensor) -> Tensor:

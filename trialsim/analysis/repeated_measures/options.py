@@ -54,10 +54,10 @@ class RepeatedMeasures(Analysis):
 
     @model_validator(mode="after")
     def _kenward_roger_is_complete(self) -> Self:
-        if self.df == "kenward_roger" and self.robust:
-            raise ValueError("df: kenward_roger has standard errors of its own; leave robust out")
-        if self.df == "kenward_roger" and not self.reml:
-            raise ValueError("df: kenward_roger needs reml: true")
+        if self.df.startswith("kenward_roger") and self.robust:
+            raise ValueError(f"df: {self.df} has standard errors of its own; leave robust out")
+        if self.df.startswith("kenward_roger") and not self.reml:
+            raise ValueError(f"df: {self.df} needs reml: true")
         return self
 
     def estimate(self, data: VisitData, *, favours: int) -> Estimates:  # type: ignore[override]
