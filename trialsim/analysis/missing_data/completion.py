@@ -42,9 +42,9 @@ class Incomplete:
     holes: list[Bool[Tensor, "row patient"]]
 
     @property
-    def has_holes(self) -> bool:
-        """Whether anyone misses a visit and comes back."""
-        return any(bool(hole.any()) for hole in self.holes)
+    def has_holes(self) -> Bool[Tensor, "row"]:
+        """Whether anyone of a replicate misses a visit and comes back."""
+        return torch.stack([hole.any(-1) for hole in self.holes]).any(0)
 
     def fits(self, value: list[Float[Tensor, "row patient"]] | None = None) -> list[Regression]:
         """The regression of each visit on the earlier ones, among patients still seen at it."""
@@ -81,13 +81,13 @@ def incomplete(data: VisitData) -> Incomplete:
 def completed(data: VisitData, strategy: Strategy, imputations: int) -> Iterator[tuple[int, Float[Tensor, "row imputation patient"]]]:
     """The value at the visit of the contrast, imputed: (number of the first imputation, values), chunk by chunk.
 
-    A regression without enough patients gives NaN.
+    Either all replicates have holes or none has. A regression without enough patients gives NaN.
     """
     assert data.noise is not None, "imputation needs noise"
     state = incomplete(data)
     rows, n, n_visits = data.value.shape
     at_once = max(1, CELLS // (rows * n))
-    if state.has_holes:
+    if bool(state.has_holes.any()):
         yield from _by_chains(data, state, strategy, imputations)
         return
     fits = state.fits()

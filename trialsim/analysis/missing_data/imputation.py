@@ -16,7 +16,7 @@ class Imputation(Part):
 
     method: Strategy = Field(default="mar", description="What is assumed after a patient leaves.")
     imputations: Annotated[int, Field(ge=2)] = Field(default=100, description="How many times the missing values are drawn (variance: rubin).")
-    delta: Number = Field(default=0.0, description="Added to every imputed value of the test arm, in the outcome's unit (tipping point).")
+    delta: Number = Field(default=0.0, description="Added to every value of the test arm imputed after a patient left, in the outcome's unit (tipping point).")
     variance: Literal["rubin", "jackknife"] = Field(
         default="rubin", description="Rubin's rules over random imputations, or one imputation by conditional means with a jackknife over patients."
     )

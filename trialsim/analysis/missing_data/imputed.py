@@ -1,7 +1,7 @@
 """An analysis of imputed values: the method's own kernel on every completed data set, pooled.
 
 The imputation model is normal over the visits: arm and the analysis's covariates at every visit with coefficients of their own,
-an unstructured covariance common to the arms. `delta` is added to every imputed value of the test arms.
+an unstructured covariance common to the arms. `delta` is added to every value of the test arms that is imputed after the patient left.
 
 **Source:** see `completion`, `strategies`, `pooling`; for the jackknife, `conditional_means`.
 """
@@ -18,13 +18,15 @@ from trialsim.analysis.missing_data.completion import CELLS, completed, incomple
 from trialsim.analysis.missing_data.conditional_means import by_conditional_means
 from trialsim.analysis.missing_data.imputation import Imputation
 from trialsim.analysis.missing_data.pooling import rubin
+from trialsim.analysis.missing_data.rows import blocks, joined, rows_of
 from trialsim.records import Estimates, ValueData, VisitData
 
 
 class ValueMethod(Protocol):
     """A method for single values that has an estimate with its standard error."""
 
-    imputation: Imputation | None
+    @property
+    def imputation(self) -> Imputation | None: ...
 
     def estimate(self, data: ValueData, *, favours: int) -> Estimates: ...
 
@@ -34,15 +36,22 @@ def estimate_imputed(method: ValueMethod, data: VisitData, *, favours: int) -> E
     imputation = method.imputation
     assert imputation is not None
     if imputation.variance == "jackknife":
-        return by_conditional_means(method.estimate, data, imputation.method, imputation.delta, favours=favours)
-    parts = [_rubin(method, rows_of(data, rows), imputation, favours=favours) for rows in _blocks(data)]
-    return _joined(parts)
+        return by_conditional_means(method, data, imputation, favours=favours)
+    # Holes take another sampler: a replicate's numbers must not depend on whether its neighbours have them.
+    holes = incomplete(data).has_holes
+    order, parts = [], []
+    for rows in blocks(data, CELLS // (8 * data.group.shape[-1])):
+        for some in (rows[~holes[rows]], rows[holes[rows]]):
+            if len(some):
+                order.append(some)
+                parts.append(_rubin(method, rows_of(data, some), imputation, favours=favours))
+    return joined(parts, torch.cat(order).argsort())
 
 
 def _rubin(method: ValueMethod, data: VisitData, imputation: Imputation, *, favours: int) -> Estimates:
     rows, n = data.group.shape
     state = incomplete(data)
-    shift = imputation.delta * ((data.group > 0) & torch.isnan(data.value[..., data.at])).to(torch.float64)
+    shift = imputation.delta * ((data.group > 0) & (state.leaves <= data.at)).to(torch.float64)
     estimates, errors = [], []
     df: Tensor | None = None
     failure = torch.zeros(rows, dtype=torch.int8, device=data.value.device)
@@ -76,37 +85,3 @@ def _an_arm_has_no_value(data: VisitData, included: Tensor) -> Tensor:
     for level in range(data.n_groups):
         missing |= ~(seen & (data.group == level)[..., None]).any(1).all(-1)
     return missing
-
-
-def _blocks(data: VisitData) -> list[Tensor]:
-    rows, n = data.group.shape
-    return list(torch.arange(rows, device=data.group.device).split(max(1, CELLS // (8 * n))))
-
-
-def rows_of(data: VisitData, rows: Tensor) -> VisitData:
-    """Some replicates of the data."""
-
-    def of(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor[rows]
-
-    return VisitData(
-        value=data.value[rows],
-        group=data.group[rows],
-        at=data.at,
-        baseline=of(data.baseline),
-        stratum=of(data.stratum),
-        n_strata=data.n_strata,
-        covariates=of(data.covariates),
-        n_groups=data.n_groups,
-        included=of(data.included),
-        noise=None if data.noise is None else data.noise.of(rows),
-    )
-
-
-def _joined(parts: list[Estimates]) -> Estimates:
-    def of(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts])
-
-    return Estimates(
-        statistic=of("statistic"), n=of("n"), failure=of("failure"), df=of("df"), estimate=of("estimate"), std_error=of("std_error")
-    )

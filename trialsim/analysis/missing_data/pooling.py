@@ -26,9 +26,7 @@ class Pooled:
     df: Float[Tensor, "replicate"]
 
 
-def rubin(
-    estimates: Float[Tensor, "replicate imputation"], std_errors: Float[Tensor, "replicate imputation"], df: Float[Tensor, "replicate"] | None
-) -> Pooled:
+def rubin(estimates: Float[Tensor, "replicate imputation"], std_errors: Float[Tensor, "replicate imputation"], df: Float[Tensor, "replicate"] | None) -> Pooled:
     """Pool over imputations; `df` of the complete data, None: infinite."""
     m = estimates.shape[-1]
     estimate = estimates.sum(-1) / m
