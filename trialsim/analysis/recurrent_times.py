@@ -28,8 +28,8 @@ class RecurrentTimes:
     """The sorted layout of a block. `event` is 1.0 at places that hold an event (earliest first, strata apart) and 0.0 at the empty rest.
 
     `entered` and `closed` point into running sums over patients by rising follow-up: an event's risk set lies between them. `seen_to` and
-    `seen_from` point into running sums over events. `place` is where each event of each patient went. `first`, `last` and `share` describe
-    ties (None: no ties, or Breslow's method for `share`).
+    `seen_from` point into running sums over events. `place` is where each event went, patient by patient, whose own end before `own_to`.
+    `first`, `last` and `share` describe ties (None: no ties, or Breslow's method for `share`).
     """
 
     order: Int[Tensor, "replicate patient"]
@@ -39,7 +39,8 @@ class RecurrentTimes:
     closed: Int[Tensor, "replicate place"]
     seen_from: Int[Tensor, "replicate patient"]
     seen_to: Int[Tensor, "replicate patient"]
-    place: Int[Tensor, "replicate patient event"]
+    place: Int[Tensor, "replicate place"]
+    own_to: Int[Tensor, "replicate patient"]
     first: Int[Tensor, "replicate place"] | None
     last: Int[Tensor, "replicate place"] | None
     share: Float[Tensor, "replicate place"] | None
@@ -62,9 +63,9 @@ class RecurrentTimes:
 
     def own(self, value: Float[Tensor, "*more replicate place"]) -> Float[Tensor, "*more replicate patient"]:
         """For each patient, the sum of a value over the patient's own events."""
-        padded = torch.cat([value, torch.zeros_like(value[..., :1])], dim=-1)
-        flat = _take(padded, self.place.flatten(-2))
-        return flat.unflatten(-1, self.place.shape[-2:]).cumsum(-1)[..., -1]
+        running = _from_zero(_take(value, self.place))
+        ends = _take(running, self.own_to)
+        return ends - torch.cat([torch.zeros_like(ends[..., :1]), ends[..., :-1]], dim=-1)
 
     def tied_mean(self, value: Float[Tensor, "*more replicate place"]) -> Float[Tensor, "*more replicate place"]:
         """At each event, the mean of a value over the events tied with it."""
@@ -92,26 +93,25 @@ def total(value: Float[Tensor, "*more replicate place"]) -> Float[Tensor, "*more
 
 def recurrent_times(data: RecurrentData, there: Bool[Tensor, "replicate patient"], *, ties: Ties = "efron") -> RecurrentTimes:
     """The layout of the patients who are there. All finite event times of a patient must lie within follow-up."""
-    time = torch.where(there[..., None], data.time, torch.inf)
-    if time.shape[-1] == 0:
-        time = torch.full_like(data.follow_up, torch.inf)[..., None]
-    _, n, per_patient = time.shape
-    time = time.flatten(-2)
-    happened = torch.isfinite(time)
+    happened = torch.isfinite(data.time) & there[..., None]
+    own_to = happened.sum(-1).cumsum(-1)
+    n, n_events = own_to.shape[-1], own_to[:, -1]
+    width = max(1, int(n_events.max()))
+    exists = torch.arange(width, device=n_events.device) < n_events[:, None]
+    time = torch.full(exists.shape, torch.inf, dtype=torch.float64, device=exists.device)
+    owner = torch.zeros(exists.shape, dtype=torch.int64, device=exists.device)
+    # Both run through replicates, patients and a patient's events in this order.
+    time[exists], owner[exists] = data.time[happened], happened.nonzero()[:, 1]
     follow_up = torch.where(there, data.follow_up, torch.inf)
     rank, span = _ranks(torch.cat([follow_up, time], dim=-1))
     low = torch.zeros_like(rank[:, :n]) if data.stratum is None or data.n_strata == 1 else data.stratum.to(torch.int64) * span
     beyond = max(1, data.n_strata) * span
     patient_key = torch.where(there, low + rank[:, :n], beyond)
-    event_key = torch.where(happened, low.repeat_interleave(per_patient, dim=-1) + rank[:, n:], beyond)
-    width = max(1, int(happened.sum(-1).max()))
+    event_key = torch.where(exists, low.gather(-1, owner) + rank[:, n:], beyond)
     order, by_time = argsort_last(patient_key), argsort_last(event_key)
-    place = torch.empty_like(by_time).scatter_(-1, by_time, torch.arange(by_time.shape[-1], device=time.device).expand_as(by_time))
-    place = place.clamp(max=width).unflatten(-1, (n, per_patient))
-    by_time = by_time[:, :width]
-    event_key = event_key.gather(-1, by_time)
-    event = happened.gather(-1, by_time).to(torch.float64)
-    owner = by_time // per_patient
+    place = torch.empty_like(by_time).scatter_(-1, by_time, torch.arange(width, device=time.device).expand_as(by_time))
+    event_key, owner = event_key.gather(-1, by_time), owner.gather(-1, by_time)
+    event = exists.to(torch.float64)
     sorted_patients = patient_key.gather(-1, order)
     event_low = low.gather(-1, owner)
     first = last = share = None
@@ -129,6 +129,7 @@ def recurrent_times(data: RecurrentData, there: Bool[Tensor, "replicate patient"
         seen_from=torch.searchsorted(event_key, low),
         seen_to=torch.searchsorted(event_key, torch.where(there, patient_key, low - 1), right=True).clamp(max=width),
         place=place,
+        own_to=own_to,
         first=first,
         last=last,
         share=share,
