@@ -7,11 +7,10 @@ simulate(trial, block) -> TrialRecord  observe → conduct, with its analyses
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, reduce
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial, reduce
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,14 +18,15 @@ from torch import Tensor
 
 from trialsim.cohort import CohortModel, Criterion, draw_cohort
 from trialsim.conduct import Accrual, Look, Randomization
-from trialsim.conduct.comparison import Observables, PlannedAnalysis
+from trialsim.conduct.comparison import Comparison, Observables, PlannedAnalysis
 from trialsim.conduct.follow_up import CauseFollowUp, CountFollowUp, EventFollowUp, ValueFollowUp, first_cause, follow, follow_to_visit
 from trialsim.conduct.stratification import crossed
 from trialsim.conduct.trial import conduct
 from trialsim.errors import NotSupportedError
-from trialsim.evaluation.truth import TrueValue, TwinSampler, true_log_hazard_ratio, true_mean_difference
+from trialsim.evaluation.true_summaries import TrueQuestion, question_of, true_of_pairs, true_summary
+from trialsim.evaluation.truth import N_TWINS, TrueValue, TwinSampler
 from trialsim.parts import walk
-from trialsim.records import Block, Cohort, Enrolment, Noise, RecurrentData, TrialRecord
+from trialsim.records import AnalysisData, Block, Cohort, Enrolment, Noise, RecurrentData, TrialRecord
 from trialsim.rng import Streams
 from trialsim.spec import Cell
 from trialsim.spec.planning import planned_analyses, planned_looks
@@ -34,7 +34,7 @@ from trialsim.spec.protocol import Protocol
 from trialsim.spec.sections.simulation import Keep
 from trialsim.tensors import keep_freed_memory
 from trialsim.twins import TwinModel
-from trialsim.twins.recurrence import Course
+from trialsim.twins.nature import Nature
 
 PROGNOSIS = "twin_prognosis"
 
@@ -75,6 +75,7 @@ class Trial:
     keep: Keep
     target_mcse: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
+    measured: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
@@ -97,7 +98,8 @@ def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
     cohort_model = population.cohort_model(directory) if population.covariates or population.source else None
     twins = TwinModel(truth, arms=arms, visits=visits, cohort=cohort_model)
     eligibility = population.eligibility
-    twins.calibrate_missing_values(measured_at(protocol), lambda streams, block, n: _eligible(cohort_model, eligibility, streams, block, n))
+    measured = measured_at(protocol, visits)
+    twins.calibrate_missing_values(measured, lambda streams, block, n: _eligible(cohort_model, eligibility, streams, block, n))
     endpoints = {
         name: Endpoint(
             outcomes=tuple(endpoint.outcomes or ([endpoint.outcome] if endpoint.outcome else [])),
@@ -131,6 +133,7 @@ def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
         keep=protocol.simulation.keep,
         target_mcse=protocol.simulation.precision(),
         device=device,
+        measured=measured,
     )
 
 
@@ -164,7 +167,13 @@ def observe(trial: Trial, block: Block) -> Observables:
     enrolment = Enrolment(entry_time=entry_time, arm=arm, stratum=stratum, n_strata=n_strata)
 
     dropout = trial.twins.dropout_time(streams=streams, block=block, n=n, cohort=cohort, arm=arm)
-    nature = Nature(trial, streams, block, cohort, arm, dropout)
+    return _observed(trial, streams, block, cohort, enrolment, dropout)
+
+
+def _observed(trial: Trial, streams: Streams, block: Block, cohort: Cohort, enrolment: Enrolment, dropout: Tensor | None) -> Observables:
+    """What becomes of these patients under their arms."""
+    entry_time = enrolment.entry_time
+    nature = Nature(trial.twins, streams, block, trial.n, cohort, enrolment.arm, dropout, trial.measured)
     events: dict[str, EventFollowUp] = {}
     causes: dict[tuple[str, str], CauseFollowUp] = {}
     values: dict[tuple[str, str], ValueFollowUp] = {}
@@ -216,66 +225,13 @@ def observe(trial: Trial, block: Block) -> Observables:
     )
 
 
-@dataclass
-class Nature:
-    """What happens to the patients of a block under their assigned arms; what several endpoints share is drawn once."""
-
-    trial: Trial
-    streams: Streams
-    block: Block
-    cohort: Cohort
-    arm: Tensor
-    dropout: Tensor | None
-    _values: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    _courses: dict[str, Course] = field(default_factory=dict)
-
-    @property
-    def _who(self) -> dict[str, Any]:
-        return {"streams": self.streams, "block": self.block, "n": self.trial.n, "cohort": self.cohort, "arm": self.arm}
-
-    def times(self, outcomes: Sequence[str]) -> list[Tensor]:
-        """The times of these events."""
-        return self.trial.twins.event_times(outcomes, **self._who)
-
-    def end_of_follow_up(self, outcomes: Sequence[str]) -> Tensor | None:
-        """Loss to follow-up, or the death that ends the follow-up of these events."""
-        death = self.trial.twins.end_of_follow_up(outcomes, **self._who)
-        return self.dropout if death is None else death if self.dropout is None else torch.minimum(death, self.dropout)
-
-    def course(self, outcome: str) -> Course:
-        """The events of an outcome that come again."""
-        if outcome not in self._courses:
-            self._courses[outcome] = self.trial.twins.recurrent_events(outcome, **self._who)
-        return self._courses[outcome]
-
-    def value(self, outcome: str, visit: str) -> Tensor:
-        """The outcome at a visit."""
-        known = self._values.setdefault(outcome, {})
-        if visit not in known:
-            wanted = [at for at in self._measured(outcome) if at not in known]
-            known |= self.trial.twins.values(outcome, wanted if visit in wanted else [visit], **self._who)
-        return known[visit]
-
-    def missing(self, outcome: str) -> dict[str, Tensor]:
-        """By visit, whose value is missing though they came."""
-        if not self.trial.twins.has_missing_values(outcome):
-            return {}
-        values = {visit: self.value(outcome, visit) for visit in self._measured(outcome)}
-        who = {name: item for name, item in self._who.items() if name != "arm"}
-        return self.trial.twins.missing_values(outcome, values, self.trial.twins.start(outcome, self.cohort), **who)
-
-    def _measured(self, outcome: str) -> list[str]:
-        found = {visit for endpoint in self.trial.endpoints.values() if outcome in endpoint.outcomes for visit in endpoint.visits}
-        return sorted(found, key=lambda visit: self.trial.visits[visit])
-
-
-def measured_at(protocol: Protocol) -> dict[str, list[str]]:
-    """Outcome -> the visits at which some endpoint measures it."""
-    found: dict[str, list[str]] = {}
+def measured_at(protocol: Protocol, visits: Mapping[str, float]) -> dict[str, list[str]]:
+    """Outcome -> the visits at which some endpoint measures it, in order of time."""
+    found: dict[str, set[str]] = {}
     for endpoint in protocol.endpoints.values():
-        for outcome in endpoint.components:
-            found.setdefault(outcome, []).extend(visit for visit in endpoint.at if visit not in found.get(outcome, ()) and not endpoint.is_event)
-    return found
+        for outcome in () if endpoint.is_event else endpoint.components:
+            found.setdefault(outcome, set()).update(endpoint.at)
+    return {outcome: sorted(named, key=lambda visit: visits[visit]) for outcome, named in found.items()}
 
 
 def draw(trial: Trial, streams: Streams, block: Block, n: int) -> Cohort:
@@ -301,25 +257,45 @@ def true_values(trial: Trial, median_cut: float) -> dict[str, TrueValue | None]:
         cohort=lambda block: draw(trial, streams, block, trial.n),
     )
     found: dict[str, TrueValue | None] = {}
-    known: dict[tuple[str, str | None, int, int], TrueValue | None] = {}
+    known: dict[TrueQuestion | str, TrueValue | None] = {}
     for name, plan in trial.analyses.items():
-        question = plan.endpoint, plan.visit, plan.test, plan.reference
-        if question not in known:
-            outcomes = trial.endpoints[plan.endpoint].outcomes
-            if plan.visit is None:
-                known[question] = true_log_hazard_ratio(
-                    trial.twins,
-                    outcomes,
-                    test=plan.test,
-                    reference=plan.reference,
-                    sampler=sampler,
-                    cut_time=median_cut,
-                    weights=(trial.ratio[plan.test], trial.ratio[plan.reference]),
-                )
-            else:
-                known[question] = true_mean_difference(trial.twins, outcomes[0], plan.visit, test=plan.test, reference=plan.reference, sampler=sampler)
-        found[name] = known[question]
+        named = [tier.endpoint for tier in plan.tiers] or [plan.endpoint]
+        outcomes = tuple(outcome for endpoint in named for outcome in trial.endpoints[endpoint].outcomes)
+        asked = question_of(plan, outcomes, cut_time=median_cut, weights=(trial.ratio[plan.test], trial.ratio[plan.reference]))
+        if plan.method.covariates and asked.conditional:
+            asked = replace(asked, covariates=partial(_true_covariates, trial, plan, streams))
+        if plan.method.stratify_by and asked.conditional:
+            asked = replace(asked, strata=partial(_strata, plan))
+        by_pairs = plan.tiers or asked.measure == "median_of_differences"
+        key: TrueQuestion | str = name if by_pairs or asked.conditional else asked
+        if key not in known:
+            known[key] = (
+                true_of_pairs(trial.twins, asked, partial(_pairs, trial, plan, streams, sampler, median_cut))
+                if by_pairs
+                else true_summary(trial.twins, asked, sampler)
+            )
+        found[name] = known[key]
     return found
+
+
+def _pairs(trial: Trial, plan: PlannedAnalysis, streams: Streams, sampler: TwinSampler, cut_time: float) -> Iterator[AnalysisData]:
+    """What the analysis would see of twins under alternating arms, all followed to the cut without loss."""
+    for block in sampler.blocks(N_TWINS):
+        cohort, entry_time = draw(trial, streams, block, trial.n), sampler.entry_times(block)
+        odd = (torch.arange(trial.n, dtype=torch.int8) & 1).bool()
+        arm = torch.where(odd, plan.reference, plan.test).to(torch.int8).expand(block.size, trial.n).contiguous()
+        enrolment = Enrolment(entry_time=entry_time, arm=arm, stratum=None, n_strata=1)
+        seen = _observed(replace(trial, analyses={"pairs": plan}), streams, block, cohort, enrolment, None)
+        comparison = Comparison(plan, replace(seen, strata={}), "pairs", len(trial.arms))
+        yield comparison.data(torch.full((block.size,), cut_time, dtype=torch.float64), torch.arange(block.size))
+
+
+def _true_covariates(trial: Trial, plan: PlannedAnalysis, streams: Streams, block: Block, cohort: Cohort) -> Tensor:
+    return _covariates(replace(trial, device="cpu"), plan, cohort, streams, block)
+
+
+def _strata(plan: PlannedAnalysis, cohort: Cohort) -> Tensor:
+    return crossed(cohort, plan.method.stratify_by)[0]
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trialsim.analysis import Analysis
+from trialsim.analysis.analysis import EndpointType
 from trialsim.conduct.follow_up import CauseFollowUp, CountFollowUp, EventFollowUp, ValueFollowUp
 from trialsim.conduct.monitoring import MonitoringPlan
 from trialsim.records import AnalysisData, Cohort, Enrolment, EventData, HierarchyData, Noise, RecurrentData, ValueData, VisitData
@@ -35,7 +36,8 @@ class PlannedAnalysis:
     analysis made once, where the trial ends. `visit` is set for single-valued endpoints. `ignore_futility`: also find out
     whether efficacy would have been declared without the (non-binding) futility rule. `visits` are those of the endpoint up to
     `visit`, in order of time, and `day` is when `visit` is; `tiers` the endpoints of a hierarchy; `cause` the outcome of interest where others compete.
-    `is_event`: the endpoint is a time to event, so information counts events; else patients.
+    `kind` is the endpoint's type; `is_event`: it is a time to event, so information counts events; else patients. `summary` is
+    the summary measure of the analysis's estimand, where it names one.
     """
 
     method: Analysis
@@ -53,6 +55,8 @@ class PlannedAnalysis:
     day: float = 0.0
     cause: str | None = None
     is_event: bool = True
+    kind: EndpointType = "time_to_event"
+    summary: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,32 +99,52 @@ def sampled_log_hazard_ratio(
     cut_time: float,
     weights: tuple[float, float] = (1.0, 1.0),
     n_twins: int = N_TWINS,
+    cause: int | None = None,
 ) -> TrueValue | None:
-    """As `true_log_hazard_ratio`, always from twins. Holds about 200 bytes per twin, whatever the number of trials."""
-    test_times: list[Tensor] = []
-    reference_times: list[Tensor] = []
-    follow_ups: list[Tensor] = []
+    """As `true_log_hazard_ratio`, always from twins. Holds about 200 bytes per twin, whatever the number of trials.
+
+    With `cause` the event is outcome number `cause` where that is the first, and patients stay at risk after another: the
+    subdistribution hazard ratio, with censoring known for everyone.
+    """
+    stores: dict[str, list[Tensor]] = {"test": [], "reference": [], "follow_up": [], "test_end": [], "reference_end": []}
+    mortal = cause is None and not model.all_are_followed(outcomes)
     for block in sampler.blocks(n_twins):
         cohort = sampler.cohort(block)
         follow_up = (cut_time - sampler.entry_times(block)).expand(block.size, sampler.n)
         entered = follow_up >= 0
-        follow_ups.append(follow_up[entered])
-        for arm, store in ((test, test_times), (reference, reference_times)):
-            times = [model.event_time(outcome, streams=sampler.streams, block=block, n=sampler.n, cohort=cohort, arm=arm) for outcome in outcomes]
-            store.append(reduce(torch.minimum, times)[entered])
-    joined = [torch.cat(parts).numpy() for parts in (test_times, reference_times, follow_ups)]
-    return cox_limit(*joined, weights=weights)
+        stores["follow_up"].append(follow_up[entered])
+        for arm, name in ((test, "test"), (reference, "reference")):
+            who: dict[str, Any] = {"streams": sampler.streams, "block": block, "n": sampler.n, "cohort": cohort, "arm": arm}
+            times = model.event_times(outcomes, **who)
+            first = reduce(torch.minimum, times)
+            stores[name].append((first if cause is None else times[cause].masked_fill(times[cause] > first, math.inf))[entered])
+            if mortal:
+                end = model.end_of_follow_up(outcomes, **who)
+                assert end is not None
+                stores[f"{name}_end"].append(torch.minimum(end, follow_up)[entered])
+    joined = {name: torch.cat(parts).numpy() for name, parts in stores.items() if parts}
+    ends = (joined["reference_end"], joined["test_end"]) if mortal else None
+    return cox_limit(joined["test"], joined["reference"], joined["follow_up"], weights=weights, ends=ends)
 
 
-def cox_limit(test_time: Floats, reference_time: Floats, follow_up: Floats, *, weights: tuple[float, float] = (1.0, 1.0)) -> TrueValue | None:
+def cox_limit(
+    test_time: Floats,
+    reference_time: Floats,
+    follow_up: Floats,
+    *,
+    weights: tuple[float, float] = (1.0, 1.0),
+    ends: tuple[Floats, Floats] | None = None,
+) -> TrueValue | None:
     """The log hazard ratio that a Cox model fits to both arms of the same twins, with the MCSE clustered by twin.
 
-    Arrays have one entry per twin, in days. Breslow's handling of ties. None where an arm has no event.
+    Arrays have one entry per twin, in days. `ends` are the ends of follow-up under (reference, test), where they differ.
+    Breslow's handling of ties. None where an arm has no event.
     """
     weight = (weights[1], weights[0])  # by arm: 0 reference, 1 test
     arms = (reference_time, test_time)
-    observed = [np.minimum(time, follow_up) for time in arms]
-    happened = [time <= follow_up for time in arms]
+    by_arm = ends or (follow_up, follow_up)
+    observed = [np.minimum(time, end) for time, end in zip(arms, by_arm, strict=True)]
+    happened = [time <= end for time, end in zip(arms, by_arm, strict=True)]
     if not all(event.any() for event in happened):
         return None
     by_time = [np.argsort(time) for time in observed]

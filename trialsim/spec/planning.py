@@ -132,6 +132,8 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
             tiers=tiers,
             cause=cause_of(protocol, analysis, endpoint),
             is_event=protocol.endpoints[endpoint].is_event,
+            kind=protocol.endpoints[endpoint].type,
+            summary=protocol.estimands[analysis.estimand].summary_measure if analysis.estimand is not None else None,
             ignore_futility=ignore_futility and futility is not None and not futility.binding,
         )
     return plans

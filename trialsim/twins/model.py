@@ -20,6 +20,7 @@ from trialsim.records import Cohort
 from trialsim.rng import Block, Streams
 from trialsim.twins.arm_table import Arm
 from trialsim.twins.build import NO_VISIT, BaselineValue, EventKernel, ValueKernel, dropout_laws, event_times, recurrences, visit_values
+from trialsim.twins.count_value import CountValue
 from trialsim.twins.dropout import Dropout
 from trialsim.twins.event_time import EventTime
 from trialsim.twins.illness_death_times import Course as IllnessDeathCourse
@@ -29,6 +30,7 @@ from trialsim.twins.problems import problems
 from trialsim.twins.recurrence import Course, FirstEvent, Recurrence
 from trialsim.twins.trajectory import TrajectoryValue
 from trialsim.twins.truth import Truth
+from trialsim.twins.values.bernoulli import BinaryValue
 from trialsim.twins.values.ordinal import OrdinalValue
 from trialsim.twins.visit_value import VisitValue
 
@@ -215,6 +217,16 @@ class TwinModel:
         difference = process.mean(cohort, arm) - process.mean(cohort, reference)
         return float(difference) if difference.numel() == 1 else difference
 
+    def constant_mean_difference(self, outcome: str, visit: str | None, arm: int, reference: int) -> float | None:
+        """The difference of two arms' values where these differ by a constant in every patient, else None."""
+        process = self._value(outcome, visit)
+        if isinstance(process, BaselineValue):
+            return 0.0
+        if isinstance(process, VisitValue):
+            test, control = process.differences[arm], process.differences[reference]
+            return test.value - control.value if test.by == control.by else None
+        return process.constant_difference(arm, reference) if isinstance(process, TrajectoryValue) else None
+
     def mean(self, outcome: str, visit: str | None, cohort: Cohort | None, arm: int) -> Float[Tensor, "replicate patient"]:
         """Expected value (the probability of a binary outcome) under `arm` given the baseline; of shape [1, 1] where it is the same for everyone."""
         process = self._value(outcome, visit)
@@ -260,6 +272,33 @@ class TwinModel:
         """Whether baseline covariates move the event time, so that conditional and marginal hazard ratios differ."""
         process = self._event(outcome)
         return process.predictor is not None or (isinstance(process, FirstEvent) and process.recurrence.dispersion > 0.0)
+
+    def constant_log_rate_ratio(self, outcome: str, visit: str | None, arm: int, reference: int) -> float | None:
+        """The log rate ratio of a count under two arms where it is the same for all times and patients, else None."""
+        if outcome in self._recurrences:
+            test, control = (self._recurrences[outcome].waits.effects[each] for each in (arm, reference))
+            varies = test.breaks or control.breaks or test.by is not None or control.by is not None
+            return 0.0 if test == control else None if varies else math.log(test.ratios[0]) - math.log(control.ratios[0])
+        process = self._value(outcome, visit)
+        return process.shift.constant(arm, reference) if isinstance(process, CountValue) else None
+
+    def constant_log_odds_ratio(self, outcome: str, visit: str | None, arm: int, reference: int) -> float | None:
+        """The log odds ratio of a binary or ordinal outcome under two arms, given the covariates, where it is the same for all patients, else None."""
+        process = self._value(outcome, visit)
+        return process.shift.constant(arm, reference) if isinstance(process, BinaryValue | OrdinalValue) else None
+
+    def covariates_move(self, outcome: str) -> bool:
+        """Whether baseline covariates move a single-valued outcome under the reference process."""
+        return any(bool(process.predictor) for process in self._values[outcome].values() if isinstance(process, BinaryValue | OrdinalValue | CountValue))
+
+    def expected_events(self, outcome: str, arm: int, t: Float[Tensor, "..."], cohort: Cohort | None) -> Float[Tensor, "..."]:
+        """The expected number of events that come again by t under an arm, given the baseline."""
+        return self._recurrences[outcome].waits.cumulative_hazard(t, cohort=cohort, arm=arm)
+
+    def all_are_followed(self, outcomes: Sequence[str]) -> bool:
+        """Whether nothing but loss to follow-up ends the wait for the first of these events: no death that is not one of them."""
+        kernels = [kernel for kernel in map(self._event, outcomes) if isinstance(kernel, IllnessDeathEvent)]
+        return {kernel.process.outcome for kernel in kernels} == {kernel.process.outcome for kernel in kernels if kernel.transition == "death"}
 
     def recurs(self, outcome: str) -> bool:
         """Whether the outcome's events come again, so that a count is of the events so far."""

@@ -164,6 +164,13 @@ class TrajectoryValue:
     def same(self, arm: int, reference: int) -> bool:
         return self.trajectory.same(self.visit, arm, reference)
 
+    def constant_difference(self, arm: int, reference: int) -> float | None:
+        """The difference of two arms where it is the same in every patient, else None."""
+        trajectory, day = self.trajectory, self.trajectory.days[self.visit]
+        step = trajectory.slowing[arm].clock(day) - trajectory.slowing[reference].clock(day)
+        constant = trajectory.shifts[self.visit].constant(arm, reference)
+        return None if constant is None or (step != 0.0 and trajectory.slopes) else constant + step * trajectory.process.slope
+
     def mean_difference(self, cohort: Cohort | None, arm: int, reference: int) -> float | Float[Tensor, "replicate patient"]:
         """Each patient's expected difference between two arms; a number where it is the same for everyone."""
         trajectory, day = self.trajectory, self.trajectory.days[self.visit]
