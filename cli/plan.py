@@ -23,6 +23,7 @@ def plan(
     replicates: Annotated[int | None, typer.Option("--replicates", min=1, help="Simulated trials per cell; default: the protocol's.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random number; default: the protocol's.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; default: as `trialsim run` would choose.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Where patients would be simulated: cpu, cuda or auto.")] = "cpu",
     block_size: Annotated[int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once.")] = None,
 ) -> None:
     """Say how many replicates each cell takes, how long the run would last, and what memory and disk it needs: a dry run.
@@ -36,7 +37,13 @@ def plan(
 
     study = load(protocol, sets=assignments(set_, "--set"), seed=seed)
     found = plan_run(
-        study, only=assignments(only, "--only"), replicates=replicates, workers=workers, block_size=block_size, progress=None if json else say
+        study,
+        only=assignments(only, "--only"),
+        replicates=replicates,
+        workers=workers,
+        block_size=block_size,
+        device=device,
+        progress=None if json else say,
     ).as_dict()
     if json:
         print_json(found)

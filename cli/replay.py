@@ -28,12 +28,13 @@ def replay(
     replicate: Annotated[int, typer.Option("--replicate", help="Which of the cell's simulated trials, counted from 0.")],
     scenario: Annotated[str | None, typer.Option("--scenario", help="The scenario; may be left out where the run has one.")] = None,
     design: Annotated[str | None, typer.Option("--design", help="The design; may be left out where the run has one.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Where it is simulated: cpu, cuda or auto; default: where the run was.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Simulate one trial of a run again and tell its story: who was enrolled, every look, why it stopped."""
     from trialsim.execution.replay import replay_trial
 
-    found = replay_trial(directory, design=design, scenario=scenario, replicate=replicate)
+    found = replay_trial(directory, design=design, scenario=scenario, replicate=replicate, device=device)
     told = found.as_dict()
     if json:
         print_json(told)

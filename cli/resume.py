@@ -17,17 +17,27 @@ def resume(
     executor: Annotated[str, typer.Option("--executor", help="local or ray; need not be what the run began with.")] = "local",
     address: Annotated[str | None, typer.Option("--address", help="With --executor ray: the cluster to work on; see `trialsim run --help`.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; see `trialsim run --help`.")] = None,
+    gpu_share: Annotated[float | None, typer.Option("--gpu-share", help="Of a run on CUDA, with --executor ray; see `trialsim run --help`.")] = None,
     block_size: Annotated[int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once.")] = None,
 ) -> None:
-    """Compute what is missing and finish: the same results, bit for bit, as if nothing had happened."""
-    with_interrupt(lambda: _resume(directory, json, replicates, executor, address, workers, block_size))
+    """Compute what is missing and finish: the same results, bit for bit, as if nothing had happened. The device is the run's."""
+    with_interrupt(lambda: _resume(directory, json, replicates, executor, address, workers, gpu_share, block_size))
 
 
-def _resume(directory: str, json: bool, replicates: int | None, executor: str, address: str | None, workers: int | None, block_size: int | None) -> None:
+def _resume(
+    directory: str,
+    json: bool,
+    replicates: int | None,
+    executor: str,
+    address: str | None,
+    workers: int | None,
+    gpu_share: float | None,
+    block_size: int | None,
+) -> None:
     from trialsim.execution.manifest import Settings
     from trialsim.execution.progress import make_progress
     from trialsim.execution.run import resume_run
 
-    settings = Settings(executor=executor, address=address, workers=workers, block_size=block_size)
+    settings = Settings(executor=executor, address=address, workers=workers, gpu_share=gpu_share, block_size=block_size)
     path, results = resume_run(directory, settings=settings, replicates=replicates, progress=make_progress())
     report(path, results, json=json)

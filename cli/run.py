@@ -34,7 +34,10 @@ def run(
         int | None,
         typer.Option("--workers", min=1, help="Worker processes. Default: local starts one per core when the run is long enough; ray uses every core."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="Where patients are simulated: cpu, cuda, or auto (cuda where this machine has it).")] = "cpu",
+    gpu_share: Annotated[
+        float | None, typer.Option("--gpu-share", help="With --executor ray --device cuda: the share of a GPU that a worker takes; default: a whole one.")
+    ] = None,
     block_size: Annotated[
         int | None, typer.Option("--block-size", min=1, help="Replicates simulated at once. Changes speed and memory, never a number.")
     ] = None,
@@ -44,7 +47,7 @@ def run(
     expect: Annotated[list[str] | None, typer.Option("--assert", help='Fail (exit 5) unless it holds: "power[base] >= 0.9" (may be repeated).')] = None,
 ) -> None:
     """Simulate every design under every scenario. The results do not depend on executor, workers or block size."""
-    with_interrupt(lambda: _run(protocol, json, set_, only, replicates, seed, executor, address, workers, device, block_size, out, expect or []))
+    with_interrupt(lambda: _run(protocol, json, set_, only, replicates, seed, executor, address, workers, device, gpu_share, block_size, out, expect or []))
 
 
 def _run(
@@ -58,6 +61,7 @@ def _run(
     address: str | None,
     workers: int | None,
     device: str,
+    gpu_share: float | None,
     block_size: int | None,
     out: str | None,
     expect: list[str],
@@ -75,7 +79,15 @@ def _run(
     if expect:
         names = [(cell.design, cell.scenario) for cell in study.cells(cells)]
         expectations = [parse_expectation(text, names) for text in expect]
-    settings = Settings(executor=executor, address=address, workers=workers, device=device, block_size=block_size, command=("trialsim", *sys.argv[1:]))
+    settings = Settings(
+        executor=executor,
+        address=address,
+        workers=workers,
+        device=device,
+        gpu_share=gpu_share,
+        block_size=block_size,
+        command=("trialsim", *sys.argv[1:]),
+    )
     path, results = start_run(study, only=cells, replicates=replicates, out=out, settings=settings, progress=make_progress())
     report(path, results, json=json)
     missed = unmet(expectations, [ResultRow(**row) for row in results["results"]])

@@ -162,12 +162,12 @@ def synthetic_record() -> Callable[..., TrialRecord]:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One local Ray cluster of two CPUs for all tests that need one."""
+    """One local Ray cluster of two CPUs, and a GPU that is not there, for all tests that need one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
 
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -72,6 +72,11 @@ def _carry_out(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 class _Dispatch(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; what would see to that takes seconds to import."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _carry_out(func, args, kwargs or {})
 

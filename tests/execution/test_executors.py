@@ -8,11 +8,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
+import torch
 
 from trialsim.errors import IncompleteRunError, InvalidInputError, UsageError
+from trialsim.execution import tasks
 from trialsim.execution.executors import make_executor, n_cores
 from trialsim.execution.executors.local import LocalExecutor, _work_through
-from trialsim.execution.executors.ray import RayExecutor
+from trialsim.execution.executors.ray import RayExecutor, _fitting
 from trialsim.execution.manifest import PlannedCell, engine_versions
 from trialsim.execution.store import create_directory
 from trialsim.execution.tasks import ChunkDone, TaskQueue, Workshop
@@ -56,13 +58,69 @@ def test_the_same_error_from_every_executor(doomed, ray_cluster):
     assert "I01" in str(here[1][0]) or "eligib" in str(here[1][0])
     assert error_of(LocalExecutor(2)) == here
     assert error_of(RayExecutor(2)) == here
+    assert error_of(RayExecutor(2, gpu_share=0.5)) == here
     assert doomed.directory.stored_chunks(0, KEY) == []
+
+
+def test_what_a_protocol_raises_in_an_actor_is_not_tried_again(doomed, ray_cluster, tmp_path):
+    class Trap:
+        def __init__(self, log):
+            self.log = log
+
+        def admits(self, cohort):
+            with self.log.open("a") as file:
+                file.write("sprung\n")
+            raise ValueError("no patient passes a trap")
+
+    log, chunks = tmp_path / "log.txt", [Block(0, 100)]
+    object.__setattr__(doomed.trials[0], "eligibility", {"I01": Trap(log)})
+    with pytest.raises(ValueError, match="no patient passes a trap"):
+        list(RayExecutor(2, gpu_share=0.5).run(doomed, TaskQueue([chunks], {0: chunks})))
+    assert log.read_text() == "sprung\n"
+
+
+def test_actors_fill_the_gpus_and_need_a_core_each():
+    assert _fitting({"CPU": 16, "GPU": 2}, None) == 16
+    assert _fitting({"CPU": 16, "GPU": 2}, 1.0) == 2
+    assert _fitting({"CPU": 16, "GPU": 2}, 0.1) == 16
+    assert _fitting({"CPU": 30, "GPU": 1}, 0.1) == 10
+    assert _fitting({"CPU": 16}, 0.5) == 1  # an autoscaler may bring a GPU when an actor asks for it
+    assert _fitting({"CPU": 0, "GPU": 0}, 0.5) == 1
+
+
+def test_a_gpu_that_is_too_small_is_told_how_to_go_on(doomed, monkeypatch):
+    def full(trial, block):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(tasks, "simulate", full)
+    chunks = [Block(0, 100)]
+    with pytest.raises(IncompleteRunError, match=r"too small for blocks of 64 trials: use --block-size 16"):
+        list(LocalExecutor(1).run(doomed, TaskQueue([chunks], {0: chunks})))
+
+
+def test_a_worker_without_cuda_says_so(doomed, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    chunks = [Block(0, 100)]
+    elsewhere = replace(doomed, trials=(replace(doomed.trials[0], device="cuda"),))
+    with pytest.raises(UsageError, match=r"--device cuda: .* on .+; use --device cpu"):
+        list(LocalExecutor(1).run(elsewhere, TaskQueue([chunks], {0: chunks})))
 
 
 def test_executors_by_name():
     assert isinstance(make_executor("local", None), LocalExecutor)
     assert isinstance(ray := make_executor("ray", None), RayExecutor)
     assert ray.workers == n_cores()
+    assert make_executor("local", None, device="cuda")._asked == 1  # no pool unasked: one process has the GPU
+    assert make_executor("local", 3, device="cuda")._asked == 3
+    assert make_executor("ray", None, device="cuda")._gpu_share == 1.0
+    assert make_executor("ray", None, device="cuda", gpu_share=0.25)._gpu_share == 0.25
+    assert ray._gpu_share is None
+    for share in (0.0, 1.5):
+        with pytest.raises(UsageError, match=rf"--gpu-share {share:g}: must be above 0 and at most 1"):
+            make_executor("ray", None, device="cuda", gpu_share=share)
+    for name, device in (("ray", "cpu"), ("local", "cuda")):
+        with pytest.raises(UsageError, match=r"--gpu-share 0\.5: is for --executor ray with --device cuda"):
+            make_executor(name, None, device=device, gpu_share=0.5)
     with pytest.raises(UsageError, match=r"--address 10\.0\.0\.1:6379: is of a Ray cluster; add --executor ray"):
         make_executor("local", None, "10.0.0.1:6379")
     with pytest.raises(UsageError, match="must be one of local, ray"):
@@ -110,15 +168,15 @@ def test_constants_travel_once_and_few_tasks_are_under_way(small_protocol, tmp_p
     pickled = []
     monkeypatch.setattr(Workshop, "__getstate__", lambda self: pickled.append(self) or self.__dict__, raising=False)
     chunks = [Block(4 * i, 4) for i in range(30)]
-    for executor, most in ((LocalExecutor(2), 3), (RayExecutor(2), 2)):
-        directory = create_directory(tmp_path / executor.name, study="S", sha256=study.sha256)
+    for name, executor, most in (("pool", LocalExecutor(2), 3), ("tasks", RayExecutor(2), 2), ("actors", RayExecutor(2, gpu_share=0.5), 2)):
+        directory = create_directory(tmp_path / name, study="S", sha256=study.sha256)
         queue = Counting([chunks], {0: chunks})
         del pickled[:]
         done = list(executor.run(Workshop((planned,), (trial,), directory, block_size=4, engine=engine_versions()), queue))
         assert len(done) == 31
-        assert len(pickled) == 1, executor.name
+        assert len(pickled) == 1, name
         assert queue.under_way == []
-        assert 2 <= queue.most <= most, executor.name
+        assert 2 <= queue.most <= most, name
 
 
 def test_a_worker_with_another_engine_refuses(doomed):

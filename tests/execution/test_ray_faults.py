@@ -15,6 +15,8 @@ import pytest
 from trialsim_cli.main import app
 from typer.testing import CliRunner
 
+from trialsim.execution import run
+from trialsim.execution.executors.ray import RayExecutor
 from trialsim.execution.manifest import Settings
 from trialsim.execution.run import resume_run
 from trialsim.execution.status import run_status
@@ -122,6 +124,36 @@ def test_the_death_of_a_machine_is_survived(second_machine, run_small, quiet):
     progress = Killing()
     path, results = run_small("ray", executor="ray", workers=4, block_size=2, replicates=500, progress=progress)
     assert progress.n == [500, 500]
+    assert results["results"] == run_small("undisturbed", replicates=500)[1]["results"]
+    assert run_status(path).state == "complete"
+
+
+def processes_below(pid):
+    for folder in Path(f"/proc/{pid}/task").iterdir():
+        for child in folder.joinpath("children").read_text().split():
+            yield int(child)
+            yield from processes_below(int(child))
+
+
+def test_a_killed_actor_is_replaced_and_so_is_what_it_was_doing(ray_cluster, run_small, quiet, monkeypatch):
+    """The workers of a run on CUDA, here with shares of a GPU that is not there."""
+    monkeypatch.setattr(run, "make_executor", lambda *_, **__: RayExecutor(2, gpu_share=0.5))
+
+    class Killing(quiet):
+        killed = 0
+
+        def stored(self, cell, n, rejected, *, fresh=True):
+            super().stored(cell, n, rejected, fresh=fresh)
+            if sum(self.n) in (64, 256):
+                actors = [pid for pid in processes_below(os.getpid()) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Worker")]
+                os.kill(actors[-1], signal.SIGKILL)
+                self.killed += 1
+
+    progress = Killing()
+    path, results = run_small("actors", executor="ray", workers=2, block_size=2, replicates=500, progress=progress)
+    assert progress.killed == 2
+    assert progress.n == [500, 500]
+    assert results["engine"]["workers"] == 2
     assert results["results"] == run_small("undisturbed", replicates=500)[1]["results"]
     assert run_status(path).state == "complete"
 

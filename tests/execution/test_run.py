@@ -11,7 +11,7 @@ import pytest
 from trialsim.errors import NotSupportedError, UsageError
 from trialsim.execution import tasks
 from trialsim.execution.manifest import Settings
-from trialsim.execution.run import InterruptedRunError, resolve_device, resume_run
+from trialsim.execution.run import InterruptedRunError, resume_run
 from trialsim.execution.status import run_status
 
 
@@ -160,14 +160,6 @@ def test_resume_refuses_another_protocol_and_another_engine(undisturbed, quiet):
     manifest.write_text(json.dumps({**told, "engine": {**told["engine"], "torch": "1.0"}}))
     with pytest.raises(UsageError, match=r"was made with torch 1\.0 \(here .*start a new run"):
         resume_run(path, settings=Settings(), progress=quiet())
-
-
-def test_devices():
-    assert resolve_device("cpu") == resolve_device("auto") == "cpu"
-    with pytest.raises(UsageError, match="--device tpu: must be cpu, cuda or auto"):
-        resolve_device("tpu")
-    with pytest.raises((UsageError, NotSupportedError), match="--device cuda"):
-        resolve_device("cuda")
 
 
 def test_executors_and_workers_are_checked_before_anything_is_written(run_small, tmp_path):

@@ -17,6 +17,8 @@ from trialsim.rng import Block
 CHUNK = 4096
 PATIENTS_AT_ONCE = 204_800
 """Patients simulated at once, unless asked otherwise: 512 trials of 400 (see docs/performance.md)."""
+PATIENTS_ON_CUDA = 4_194_304
+"""The same on CUDA, where a block should fill the device: 32 MiB for every column of numbers."""
 
 
 class Stopped(Exception):
@@ -28,9 +30,10 @@ def chunks_of(replicates: int) -> list[Block]:
     return [Block(first, min(CHUNK, replicates - first)) for first in range(0, replicates, CHUNK)]
 
 
-def block_size_for(n_patients: int) -> int:
-    """The replicates of a block: a power of two from 16 to 1,024 that holds about `PATIENTS_AT_ONCE` patients."""
-    return 1 << max(4, min(10, (PATIENTS_AT_ONCE // max(n_patients, 1)).bit_length() - 1))
+def block_size_for(n_patients: int, device: str = "cpu") -> int:
+    """The replicates of a block: a power of two from 16 to 1,024 that holds about `PATIENTS_AT_ONCE` patients; on CUDA more, up to a chunk."""
+    patients, most = (PATIENTS_AT_ONCE, 10) if device == "cpu" else (PATIENTS_ON_CUDA, 12)
+    return 1 << max(4, min(most, (patients // max(n_patients, 1)).bit_length() - 1))
 
 
 def blocks_of(chunk: Block, block_size: int) -> Iterator[Block]:

@@ -187,7 +187,7 @@ def _scenarios(a: Side, b: Side, wanted: str | None) -> list[str]:
 
 
 def _on_the_whole(a: Side, b: Side) -> Iterator[str]:
-    engines = [{name: version for name, version in side.manifest["engine"].items() if name != "python"} for side in (a, b)]
+    engines = [{**side.manifest["engine"], "python": "", "device": side.manifest["device"]} for side in (a, b)]
     other = [f"{name} {engines[0].get(name)} and {engines[1].get(name)}" for name in engines[0] if engines[0].get(name) != engines[1].get(name)]
     if other:
         yield f"the runs were made with different engines ({', '.join(other)})"

@@ -20,6 +20,7 @@ from trialsim.execution.story import story
 from trialsim.records import TrialRecord
 from trialsim.rng import Block
 from trialsim.simulate import Trial, observe
+from trialsim.tensors import on_cpu
 
 SCHEMA = "trialsim.examples/1"
 PATIENTS, EXAMPLES = "patients.parquet", "examples.json"
@@ -44,9 +45,9 @@ def _patients(directory: RunDirectory, index: int, cell: PlannedCell, trial: Tri
     for record in _records(directory, index, cell, chunks, n):
         stop = record.cut_time.gather(-1, record.stop_look.long()[:, None] - 1)[:, 0]
         wanted = Block(record.block.first, min(record.block.size, n - record.block.first))
-        for block in blocks_of(wanted, block_size_for(trial.n)):
+        for block in blocks_of(wanted, block_size_for(trial.n, trial.device)):
             first = block.first - record.block.first
-            yield patient_table(trial, observe(trial, block), block, stop[first : first + block.size])
+            yield patient_table(trial, on_cpu(observe(trial, block)), block, stop[first : first + block.size])
 
 
 def _records(directory: RunDirectory, index: int, cell: PlannedCell, chunks: Sequence[Block], n: int) -> Iterator[TrialRecord]:

@@ -35,12 +35,13 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to run. None of it changes a number."""
+    """How to run. None of it changes a number, but `device` from the tenth digit on. `gpu_share`: of a GPU, for each worker."""
 
     executor: str = "local"
     address: str | None = None
     workers: int | None = None
     device: str = "cpu"
+    gpu_share: float | None = None
     block_size: int | None = None
     command: tuple[str, ...] = ()
 

@@ -17,6 +17,7 @@ from trialsim.errors import UsageError
 from trialsim.evaluation.precision import shortfall
 from trialsim.evaluation.results import CellLabels
 from trialsim.execution import chunks
+from trialsim.execution.device import resolve_device
 from trialsim.execution.executors import n_cores
 from trialsim.execution.executors.local import WORTH_A_POOL
 from trialsim.execution.pilot import Pilot, fly, n_chunks, peak_memory
@@ -55,7 +56,7 @@ class CellPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`seconds` are of one core; `memory_bytes` of one worker at its most."""
+    """`seconds` are of one core (and the GPU, on CUDA); `memory_bytes` of one worker at its most, without the GPU's."""
 
     study: str
     protocol_sha256: str
@@ -67,6 +68,7 @@ class Plan:
     wall_seconds: float
     memory_bytes: int
     disk_bytes: int
+    device: str
 
     def as_dict(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -79,9 +81,11 @@ def plan_run(
     replicates: int | None = None,
     workers: int | None = None,
     block_size: int | None = None,
+    device: str = "cpu",
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """The plan of `run` with the same arguments. Refuses what a run refuses, and a target of which no cell has a result."""
+    device = resolve_device(device)
     study.require_runnable()
     cells = study.cells(only)
     if not cells:
@@ -89,7 +93,7 @@ def plan_run(
     pilots: dict[tuple[str, str], Pilot] = {}
     trials = []
     for number, cell in enumerate(cells, 1):
-        trials.append(compile_trial(cell, study.directory))
+        trials.append(compile_trial(cell, study.directory, device=device))
         if (cell.sha256, cell.role) not in pilots:
             if progress is not None:
                 progress(f"pilot of {cell.scenario if cell.design == 'default' else f'{cell.design},{cell.scenario}'} ({number} of {len(cells)})")
@@ -97,7 +101,7 @@ def plan_run(
     require_results(trials)
     planned = tuple(plan_cell(cell, pilots[cell.sha256, cell.role], replicates or cell.replicates) for cell in cells)
     seconds = sum(cell.seconds for cell in planned)
-    used = workers or (n_cores() if seconds > WORTH_A_POOL else 1)
+    used = workers or (n_cores() if seconds > WORTH_A_POOL and device == "cpu" else 1)
     return Plan(
         study=study.id,
         protocol_sha256=study.sha256,
@@ -109,6 +113,7 @@ def plan_run(
         wall_seconds=max(seconds / used, max(cell.seconds / n_chunks(cell.replicates) for cell in planned)),
         memory_bytes=peak_memory() + max(pilot.chunk_memory for pilot in pilots.values()),
         disk_bytes=sum(cell.disk_bytes for cell in planned),
+        device=device,
     )
 
 

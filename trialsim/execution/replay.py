@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from trialsim.errors import UsageError, did_you_mean
+from trialsim.execution.device import resolve_device
 from trialsim.execution.manifest import PlannedCell, planned_cells
 from trialsim.execution.run import other_engine, stored_study
 from trialsim.execution.store import DamagedChunkError, RunDirectory, open_directory
@@ -26,7 +27,7 @@ SCHEMA = "trialsim.replay/1"
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """`story` is that of `execution.story`. `same_as_stored`: None where the run has not stored this trial, or not soundly.
+    """`story` is that of `execution.story`. `same_as_stored`: None where the run has not stored this trial, or not soundly, or on CUDA.
 
     `other_engine` says what the run was made with that is not what is here.
     """
@@ -53,10 +54,11 @@ class Replay:
         }
 
 
-def replay_trial(path: Path | str, *, design: str | None, scenario: str | None, replicate: int) -> Replay:
-    """Simulate one replicate of one cell of a run, complete or not.
+def replay_trial(path: Path | str, *, design: str | None, scenario: str | None, replicate: int, device: str | None = None) -> Replay:
+    """Simulate one replicate of one cell of a run, complete or not, on a device (None: the run's).
 
-    `design` and `scenario` may be left out where the run has one. UsageError where there is no such run, cell or replicate.
+    `design` and `scenario` may be left out where the run has one. UsageError where there is no such run, cell, replicate or
+    device.
     """
     directory = open_directory(path)
     manifest = directory.manifest()
@@ -68,14 +70,16 @@ def replay_trial(path: Path | str, *, design: str | None, scenario: str | None, 
         raise UsageError(f"--replicate {replicate}: {cell} has the replicates 0 to {cell.replicates - 1}; the nearest is {nearest}")
     study = stored_study(directory, manifest)
     by_name = {(found.design, found.scenario): found for found in study.cells({})}
-    trial = compile_trial(by_name[cell.design, cell.scenario], Path(manifest["folder"]))
+    device = resolve_device(device or manifest["device"])
+    trial = compile_trial(by_name[cell.design, cell.scenario], Path(manifest["folder"]), device=device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a run: sums keep their order
     try:
         told = story(trial, simulate(trial, Block(replicate, 1)), replicate)
     finally:
         torch.set_num_threads(threads)
-    stored = _stored(directory, index, cell, trial, replicate)
+    # Bits are those of one device; on CUDA also those of one block, so that a trial alone need not have them.
+    stored = _stored(directory, index, cell, trial, replicate) if device == manifest["device"] == "cpu" else None
     return Replay(
         study=manifest["study"],
         protocol_sha256=manifest["protocol_sha256"],

@@ -18,12 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from trialsim.errors import IncompleteRunError, NotSupportedError, TrialsimError, UsageError
+from trialsim.errors import IncompleteRunError, TrialsimError, UsageError
 from trialsim.evaluation.results import ResultRow
 from trialsim.execution.chunks import chunks_of
-from trialsim.execution.executors import Executor, make_executor
+from trialsim.execution.device import resolve_device
+from trialsim.execution.executors import Executor, cluster_address, make_executor
 from trialsim.execution.keys import cell_key
 from trialsim.execution.lock import Lock
 from trialsim.execution.manifest import PlannedCell, Settings, engine_versions, grown, new_manifest, now, planned_cells, settled, with_chunks
@@ -48,31 +47,20 @@ class InterruptedRunError(IncompleteRunError):
     exit_code = 130
 
 
-def resolve_device(device: str) -> str:
-    """`cpu` for `cpu` and `auto`. UsageError when CUDA is asked for and absent."""
-    if device in ("cpu", "auto"):
-        return "cpu"
-    if device != "cuda":
-        raise UsageError(f"--device {device}: must be cpu, cuda or auto")
-    if not torch.cuda.is_available():
-        raise UsageError("--device cuda: there is no CUDA device here (or this torch was built without CUDA)")
-    raise NotSupportedError("--device cuda (use --device cpu)")
-
-
 def start_run(
     study: Study, *, only: Mapping[str, str], replicates: int | None, out: Path | str | None, settings: Settings, progress: Progress
 ) -> tuple[Path | str, dict[str, Any]]:
     """Run a study in a new directory (a path or an fsspec URL); returns it and the results object (`trialsim.results/1`)."""
     began = time.perf_counter()
-    settings = replace(settings, device=resolve_device(settings.device))
+    settings = _on_device(settings, settings.device)
     if out is not None:
         open_storage(out)  # what lacks a package is refused before a cohort is fitted
-    executor = make_executor(settings.executor, settings.workers, settings.address)
+    executor = _executor(settings)
     study.require_runnable()
     cells = study.cells(only)
     if not cells:
         raise UsageError("--only: no cell is left to run")
-    trials = [compile_trial(cell, study.directory) for cell in cells]
+    trials = [compile_trial(cell, study.directory, device=settings.device) for cell in cells]
     require_results(trials)
     keys = _keys(cells, trials, settings.device)
     planned = [
@@ -105,15 +93,16 @@ def resume_run(path: Path | str, *, settings: Settings, progress: Progress, repl
     """
     began = time.perf_counter()
     directory = open_directory(path)
-    executor = _within_reach(directory, make_executor(settings.executor, settings.workers, settings.address), settings)
     manifest = directory.manifest()
     _require_same_engine(path, manifest)
+    settings = _on_device(settings, manifest["device"])
+    executor = _within_reach(directory, _executor(settings), settings)
     study = stored_study(directory, manifest)
     by_name = {(cell.design, cell.scenario): cell for cell in study.cells({})}
     folder, planned = Path(manifest["folder"]), planned_cells(manifest)
     cells = [by_name[cell.design, cell.scenario] for cell in planned]
-    trials = [compile_trial(cell, folder) for cell in cells]
-    if _keys(cells, trials, manifest["device"]) != [cell.key for cell in planned]:
+    trials = [compile_trial(cell, folder, device=settings.device) for cell in cells]
+    if _keys(cells, trials, settings.device) != [cell.key for cell in planned]:
         raise UsageError(f"{path}: the data of its cohort have changed since it was started; start a new run")
     with directory.locked() as lock:
         manifest = directory.manifest()  # another process may have let the run grow meanwhile
@@ -126,6 +115,16 @@ def resume_run(path: Path | str, *, settings: Settings, progress: Progress, repl
         except OSError as error:
             raise IncompleteRunError(f"{directory.path}: cannot be written: {error.strerror or error}; continue with {_how_to_resume(directory)}") from None
         return directory.path, _Run(directory, manifest, trials, settings, executor, progress, began, lock).carry_out()
+
+
+def _on_device(settings: Settings, asked: str) -> Settings:
+    """With the device settled."""
+    elsewhere = settings.executor == "ray" and cluster_address(settings.address) is not None
+    return replace(settings, device=resolve_device(asked, elsewhere=elsewhere))
+
+
+def _executor(settings: Settings) -> Executor:
+    return make_executor(settings.executor, settings.workers, settings.address, device=settings.device, gpu_share=settings.gpu_share)
 
 
 def stored_study(directory: RunDirectory, manifest: Mapping[str, Any]) -> Study:

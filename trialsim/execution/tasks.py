@@ -25,6 +25,7 @@ from trialsim.evaluation.precision import Summaries, summarise
 from trialsim.evaluation.results import ResultRow
 from trialsim.execution.chunks import block_size_for, concatenate, simulate_chunk
 from trialsim.execution.comparisons import analysis_labels
+from trialsim.execution.device import require_device
 from trialsim.execution.evaluate import evaluate_cell
 from trialsim.execution.keep import keep_trials
 from trialsim.execution.manifest import PlannedCell, engine_versions
@@ -89,6 +90,7 @@ def perform(workshop: Workshop, task: Task, stop: Callable[[], bool] | None = No
     """Simulate and store the chunks of a task one by one, or evaluate. Torch keeps to one thread, so that sums keep their order."""
     torch.set_num_threads(1)
     require_engine(workshop.engine)
+    require_device(workshop.trials[task.cell].device)
     cell, trial = workshop.cells[task.cell], workshop.trials[task.cell]
     if task.evaluate:
         start = time.perf_counter()
@@ -112,7 +114,11 @@ def _simulated(workshop: Workshop, index: int, chunk: Block, stop: Callable[[], 
         with suppress(DamagedChunkError):
             records.append(workshop.directory.read_chunk(index, cell.key, begun))
             chunk = Block(begun.first + begun.size, chunk.size - begun.size)
-    records.append(simulate_chunk(lambda block: simulate(trial, block), chunk, block_size=workshop.block_size or block_size_for(trial.n), stop=stop))
+    size = workshop.block_size or block_size_for(trial.n, trial.device)
+    try:
+        records.append(simulate_chunk(lambda block: simulate(trial, block), chunk, block_size=size, stop=stop))
+    except torch.cuda.OutOfMemoryError:
+        raise IncompleteRunError(f"the memory of the GPU is too small for blocks of {size} trials: use --block-size {max(1, size // 4)}") from None
     return concatenate(records)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trialsim.errors import UsageError
 from trialsim.evaluation.precision import Summaries, mcse_so_far, merge, shortfall, summarise
@@ -141,7 +141,8 @@ def require_results(trials: Sequence[Trial]) -> None:
     for trial in trials:
         if targets <= found:
             return
-        summaries = summarise(simulate(trial, Block(0, TRIED)), analysis_labels(trial.analyses), frozenset(targets))
+        # On the CPU: which results there are does not depend on the device, which the workers alone may have.
+        summaries = summarise(simulate(replace(trial, device="cpu"), Block(0, TRIED)), analysis_labels(trial.analyses), frozenset(targets))
         found |= {measure for measure in targets if mcse_so_far(summaries, measure)}
     for measure in sorted(targets - found):
         raise UsageError(f"simulation.target_mcse.{measure}: no cell of this run has a result {measure}")

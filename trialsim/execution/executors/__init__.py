@@ -35,21 +35,32 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_executor(name: str, workers: int | None, address: str | None = None) -> Executor:
+def cluster_address(address: str | None) -> str | None:
+    """The address of the Ray cluster to work on: the one given, or RAY_ADDRESS; None: a cluster of one's own."""
+    return address or os.environ.get("RAY_ADDRESS")
+
+
+def make_executor(name: str, workers: int | None, address: str | None = None, *, device: str = "cpu", gpu_share: float | None = None) -> Executor:
     """The executor of this name. `workers` None: `local` starts a pool when the work is long enough, `ray` uses all cores.
 
-    `address`: of a Ray cluster that is there.
+    `address`: of a Ray cluster that is there. On CUDA `local` starts no pool unasked, and `ray` has one persistent worker per
+    `gpu_share` of a GPU (None: a whole one) in place of one task per core.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers}: must be at least 1")
     if address is not None and name != "ray":
         raise UsageError(f"--address {address}: is of a Ray cluster; add --executor ray")
+    if gpu_share is not None:
+        if not 0 < gpu_share <= 1:
+            raise UsageError(f"--gpu-share {gpu_share:g}: must be above 0 and at most 1")
+        if (name, device) != ("ray", "cuda"):
+            raise UsageError(f"--gpu-share {gpu_share:g}: is for --executor ray with --device cuda")
     if name == "local":
         from trialsim.execution.executors.local import LocalExecutor
 
-        return LocalExecutor(workers)
+        return LocalExecutor(1 if device == "cuda" and workers is None else workers)
     if name == "ray":
         from trialsim.execution.executors.ray import RayExecutor
 
-        return RayExecutor(workers, address)
+        return RayExecutor(workers, address, gpu_share=(gpu_share or 1.0) if device == "cuda" else None)
     raise UsageError(f"--executor {name}: must be one of {', '.join(EXECUTORS)}")

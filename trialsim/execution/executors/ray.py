@@ -2,6 +2,9 @@
 
 The compiled cells are put into the object store once and fetched once per worker process. A bounded number of tasks is in
 flight. A lost worker's task is tried again by Ray; what a protocol raises is not.
+
+On the CPU a task goes to any free core. On CUDA a worker is an actor that holds its share of a GPU, the compiled cells and
+their constants on the device until the run ends; a lost one is started again by Ray, and so is what it was doing.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 from trialsim.errors import IncompleteRunError, TrialsimError, UsageError
-from trialsim.execution.executors import RETRIES, n_cores
+from trialsim.execution.executors import RETRIES, cluster_address, n_cores
 from trialsim.execution.tasks import ChunkDone, Done, Task, TaskQueue, Workshop, perform
 
 ANSWER_WITHIN = 10.0
@@ -31,13 +36,14 @@ LOOK_EVERY = 1.0
 class RayExecutor:
     """`workers` tasks of one core each at a time; None: as many as the cluster, or this machine, has cores.
 
-    `address`: of a cluster that is there; None: `RAY_ADDRESS`, or a local cluster of its own.
+    `address`: of a cluster that is there; None: `RAY_ADDRESS`, or a local cluster of its own. `gpu_share`: in place of tasks,
+    `workers` actors that take this share of a GPU each (0: none); None `workers`: as many as the GPUs hold at the start.
     """
 
     name = "ray"
 
-    def __init__(self, workers: int | None, address: str | None = None):
-        self._asked, self._address = workers, address or os.environ.get("RAY_ADDRESS")
+    def __init__(self, workers: int | None, address: str | None = None, *, gpu_share: float | None = None):
+        self._asked, self._address, self._gpu_share = workers, cluster_address(address), gpu_share
         self.workers = workers or n_cores()
         self.startup_seconds = 0.0
 
@@ -55,22 +61,19 @@ class RayExecutor:
         elif owns:
             _start_cluster(ray, self.workers)
         if self._asked is None:
-            self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        flying: list[Any] = []
+            self.workers = _fitting(ray.cluster_resources(), self._gpu_share)
+        crew: _Tasks | _Actors | None = None
         try:
             constants = ray.put(workshop)
-            remote = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)(_perform)
-            ray.get([ray.remote(num_cpus=1, max_retries=RETRIES)(_warm).remote([constants]) for _ in range(self.workers)])
+            crew = _Tasks(ray, constants, self.workers) if self._gpu_share is None else _Actors(ray, constants, self.workers, self._gpu_share)
+            crew.assemble()
             self.startup_seconds += time.perf_counter() - start
             while True:
-                while len(flying) < self.workers and (task := queue.next(self.workers)):
-                    flying.append(remote.remote([constants], task))
-                if not flying:
+                while crew.has_room() and (task := queue.next(self.workers)):
+                    crew.start(task)
+                if crew.is_idle():
                     return
-                finished, flying = ray.wait(flying, num_returns=1, timeout=LOOK_EVERY)
-                if not finished:
-                    _require_node(ray)
-                for done in ray.get(finished[0]) if finished else ():
+                for done in crew.wait():
                     _require_in_sight(workshop, done)
                     queue.observe(done)
                     yield done
@@ -82,12 +85,115 @@ class RayExecutor:
         except ray.exceptions.RayError as error:
             raise IncompleteRunError(f"Ray lost a worker: {str(error).splitlines()[0]}; what was finished is stored") from None
         finally:
-            if not _dead(ray):
-                for reference in flying:
-                    ray.cancel(reference, force=True)
+            if crew is not None and not _dead(ray):
+                crew.dismiss()
             if owns:
                 with _quiet():
                     ray.shutdown()
+
+
+class _Tasks:
+    """A task of one core for every task of the queue, at most `workers` at a time."""
+
+    def __init__(self, ray: Any, constants: Any, workers: int):
+        self._ray, self._constants, self._workers = ray, constants, workers
+        self._remote = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)(_perform)
+        self._flying: list[Any] = []
+
+    def assemble(self) -> None:
+        """Until the worker processes have what they need."""
+        warm = self._ray.remote(num_cpus=1, max_retries=RETRIES)(_warm)
+        self._ray.get([warm.remote([self._constants]) for _ in range(self._workers)])
+
+    def has_room(self) -> bool:
+        """Whether one more task may be started."""
+        return len(self._flying) < self._workers
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._flying
+
+    def start(self, task: Task) -> None:
+        self._flying.append(self._remote.remote([self._constants], task))
+
+    def wait(self) -> list[Done]:
+        """What the next finished task has done; nothing if none finishes soon. Raises what the task raised, and when Ray is dead."""
+        finished, self._flying = self._ray.wait(self._flying, num_returns=1, timeout=LOOK_EVERY)
+        if not finished:
+            _require_node(self._ray)
+        return self._ray.get(finished[0]) if finished else []
+
+    def dismiss(self) -> None:
+        """Ends what is under way."""
+        for reference in self._flying:
+            self._ray.cancel(reference, force=True)
+
+
+class _Actors:
+    """Persistent workers, each with its share of a GPU and one task at a time."""
+
+    def __init__(self, ray: Any, constants: Any, workers: int, gpu_share: float):
+        self._ray, self._gpu_share = ray, gpu_share
+        kind = ray.remote(num_cpus=1, num_gpus=gpu_share, max_restarts=RETRIES, max_task_retries=RETRIES)(_Worker)
+        self._all = [kind.remote([constants], gpu_share) for _ in range(workers)]
+        self._coming = {actor.ready.remote(): actor for actor in self._all}
+        self._free: list[Any] = []
+        self._busy: dict[Any, Any] = {}
+
+    def assemble(self) -> None:
+        """Until the first one has its place; the others join when they have theirs."""
+        if self._gpu_share > 0 and not self._ray.cluster_resources().get("GPU", 0):
+            print("the Ray cluster has no GPU yet: waiting for one")  # an autoscaler may bring it
+        while not self._free:
+            self.wait()
+
+    def has_room(self) -> bool:
+        """Whether one more task may be started."""
+        return bool(self._free)
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._busy
+
+    def start(self, task: Task) -> None:
+        actor = self._free.pop()
+        self._busy[actor.perform.remote(task)] = actor
+
+    def wait(self) -> list[Done]:
+        """As `_Tasks.wait`; an actor that has found its place is free from then on."""
+        finished, _ = self._ray.wait([*self._busy, *self._coming], num_returns=1, timeout=LOOK_EVERY)
+        if not finished:
+            _require_node(self._ray)
+            return []
+        done: list[Done] = self._ray.get(finished[0]) or []
+        self._free.append((self._busy if finished[0] in self._busy else self._coming).pop(finished[0]))
+        return done
+
+    def dismiss(self) -> None:
+        """Ends the actors, and what is under way with them."""
+        for actor in self._all:
+            self._ray.kill(actor)
+
+
+class _Worker:
+    """An actor: the workshop, and on the device what its trials have put there."""
+
+    def __init__(self, wrapped: list[Any], gpu_share: float):
+        self._workshop = _fetch(wrapped[0])
+        if 0 < gpu_share < 1 and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(gpu_share)
+
+    def ready(self) -> None:
+        """Answers once the actor has its place."""
+
+    def perform(self, task: Task) -> list[Done]:
+        return list(perform(self._workshop, task))
+
+
+def _fitting(resources: dict[str, float], gpu_share: float | None) -> int:
+    """How many workers find a place."""
+    cores = resources.get("CPU", 1.0)
+    return max(1, int(min(cores, resources.get("GPU", 0.0) / gpu_share + 1e-6) if gpu_share else cores))
 
 
 def _dead(ray: Any) -> list[str]:
