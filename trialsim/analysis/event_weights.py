@@ -82,6 +82,9 @@ def fleming_harrington(before: Float[Tensor, "replicate rank"], *, rho: float, g
 
 
 def _power(base: Tensor, exponent: float) -> Tensor | None:
+    """None for the exponent 0. Not `**`: the last bit of torch's power depends on where in a tensor the number stands."""
     if exponent == 0:
         return None
-    return base if exponent == 1 else base**exponent
+    if exponent in (1, 2):
+        return base if exponent == 1 else base * base
+    return base.sqrt() if exponent == 0.5 else torch.exp(exponent * torch.log(base))

@@ -8,9 +8,12 @@ from torch import Tensor
 
 from trialsim.records import EventData
 
-NO_EVENTS, NO_PATIENTS, NO_VARIANCE, SINGULAR, DID_NOT_CONVERGE, NO_EVENTS_IN_AN_ARM = (torch.tensor(code, dtype=torch.int8, device="cpu") for code in range(1, 7))
+NO_EVENTS, NO_PATIENTS, NO_VARIANCE, SINGULAR, DID_NOT_CONVERGE, NO_EVENTS_IN_AN_ARM = (
+    torch.tensor(code, dtype=torch.int8, device="cpu") for code in range(1, 7)
+)
 COMPLETE_SEPARATION = torch.tensor(7, dtype=torch.int8)
 NO_VALUES_AT_VISIT = torch.tensor(8, dtype=torch.int8, device="cpu")
+FOLLOW_UP_ENDS, NOT_REACHED = (torch.tensor(code, dtype=torch.int8, device="cpu") for code in (9, 10))
 
 
 def event_failures(data: EventData) -> Int[Tensor, "replicate"]:
@@ -25,6 +28,13 @@ def event_failures(data: EventData) -> Int[Tensor, "replicate"]:
     failure = torch.where((test_event == 0) | (test_event == n_events), NO_EVENTS_IN_AN_ARM, failure)
     failure = torch.where(n_events == 0, NO_EVENTS, failure)
     return torch.where((n_test == 0) | (n_test == n), NO_PATIENTS, failure)
+
+
+def empty_arm(data: EventData) -> Int[Tensor, "replicate"]:
+    """0, or: no patients in one of the two arms compared."""
+    there = data.time >= 0
+    both = (there & (data.group == 1)).any(-1) & (there & (data.group == 0)).any(-1)
+    return torch.where(both, torch.zeros_like(NO_PATIENTS), NO_PATIENTS)
 
 
 def complete_cases(covariates: Float[Tensor, "replicate patient covariate"] | None) -> Bool[Tensor, "replicate patient"] | None:

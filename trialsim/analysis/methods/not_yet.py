@@ -11,9 +11,7 @@ from pydantic import Field
 
 from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.parts import Part
-from trialsim.units import Number, PositiveNumber, PositiveTime, Probability, Quantity
-
-Transform = Literal["log_log", "log", "plain"]
+from trialsim.units import Number, PositiveNumber, Probability, Quantity
 
 
 class PlannedMethod(Analysis):
@@ -24,46 +22,6 @@ class PlannedMethod(Analysis):
 
 class _EventMethod(PlannedMethod):
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
-
-
-class Rmst(_EventMethod):
-    """Difference in restricted mean survival time."""
-
-    method: Literal["rmst"] = Field(description="Restricted mean survival time.")
-    tau: PositiveTime | None = Field(default=None, description="The restriction time; left out, the smaller of the arms' longest follow-up times.")
-
-
-class Milestone(_EventMethod):
-    """Difference in survival at a time."""
-
-    method: Literal["milestone"] = Field(description="Survival at a milestone.")
-    at: PositiveTime = Field(description="The milestone.")
-    transform: Transform = Field(default="log_log", description="Scale of the interval.")
-
-
-class MedianSurvival(_EventMethod):
-    """Difference in median survival."""
-
-    method: Literal["median_survival"] = Field(description="Median survival.")
-    at: PositiveTime | None = Field(default=None, description="Where the density is estimated, if not at the median.")
-    transform: Transform = Field(default="log_log", description="Scale of the interval.")
-
-
-class AverageHazardRatio(_EventMethod):
-    """Average hazard ratio up to a time."""
-
-    method: Literal["average_hazard_ratio"] = Field(description="Average hazard ratio.")
-    tau: PositiveTime | None = Field(default=None, description="Up to which time.")
-
-
-class Lwyy(PlannedMethod):
-    """Rate ratio of recurrent events with a robust variance (Lin, Wei, Yang, Ying 2000)."""
-
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "count")
-    takes_covariates: ClassVar[bool] = True
-    takes_strata: ClassVar[bool] = True
-    method: Literal["lwyy"] = Field(description="Recurrent events, robust.")
-    id: str | None = Field(default=None, description="The column that names the patient in data.")
 
 
 class Success(Part):
@@ -91,11 +49,4 @@ class Bayesian(PlannedMethod):
     equivalence: Equivalence | None = Field(default=None, description="When the arms are equivalent.")
 
 
-NOT_YET: tuple[type[PlannedMethod], ...] = (
-    Rmst,
-    Milestone,
-    MedianSurvival,
-    AverageHazardRatio,
-    Lwyy,
-    Bayesian,
-)
+NOT_YET: tuple[type[PlannedMethod], ...] = (Bayesian,)
