@@ -135,6 +135,7 @@ class Asking:
         protocol, endpoint = self.protocol, self.protocol.endpoints[endpoint_name]
         visit = visit_of(protocol, method, endpoint)
         treatment = treatment_of(protocol, method)
+        outcome = None if protocol.truth is None else protocol.truth.outcomes.get(endpoint.outcome or "")
         source = data_source(protocol)
         columns = {} if source is None else _columns_of(source, endpoint, visit)
         columns |= {role: column for role in ("id", "exposure") if isinstance(column := getattr(method, role, None), str)}
@@ -156,6 +157,7 @@ class Asking:
             days=_days(self.time_unit, self.table, columns.get("time") if endpoint.is_event else None),
             cause=self._cause(method, endpoint),
             impute=method.imputation is not None,
+            categories=tuple(getattr(outcome, "probs", ())) if endpoint.type == "ordinal" else (),
             prognosis=_prognosis(self.study, protocol, self.table, endpoint, visit) if PROGNOSIS in method.covariates else None,
         )
 

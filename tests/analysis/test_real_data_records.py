@@ -173,6 +173,16 @@ def test_binary_and_ordinal_values_are_checked_and_coded(table):
     assert value_data(table("arm,y\n1,30\n0,10\n0,20\n"), QUESTION, kind="ordinal").value.tolist() == [[2.0, 0.0, 1.0]]
 
 
+def test_categories_need_an_order(table):
+    text = "arm,y\n1,low\n0,high\n0,middle\n1,\n"
+    with pytest.raises(DataError, match=r'the categories of value \("y": high, low, middle\) have no known order; give the column its levels in a card'):
+        value_data(table(text), QUESTION, kind="ordinal")
+    data = value_data(table(text), _with(QUESTION, categories=("low", "middle", "high")), kind="ordinal")
+    np.testing.assert_array_equal(data.value[0].numpy(), [0.0, 2.0, 1.0, np.nan])
+    with pytest.raises(DataError, match='"middle" in the column "y" is not a category of the outcome'):
+        value_data(table(text), _with(QUESTION, categories=("low", "high")), kind="ordinal")
+
+
 def test_rows_are_repeated_by_their_frequency(table):
     given = table("arm,y,n\n1,1,2\n0,0,3\n0,1,0\n")
     data = value_data(given.repeated("n"), QUESTION, kind="binary")

@@ -44,7 +44,7 @@ def _values(table: PatientTable, question: Question, keep: np.ndarray, kind: str
     name = needed(table, question, "value", "value")
     rows = np.flatnonzero(keep)
     if kind == "ordinal" and name in table.levels:
-        return table.columns[name][keep]
+        return _categories(table, question, name)[keep]
     if kind == "ordinal":
         given = numbers(table, question, "value", "value")[keep]
         levels, code = np.unique(given, return_inverse=True)
@@ -58,3 +58,30 @@ def _values(table: PatientTable, question: Question, keep: np.ndarray, kind: str
     if not seen.any():
         raise DataError(Problem(f'no patient has a value ("{name}")', file=table.file))
     return given
+
+
+def _categories(table: PatientTable, question: Question, name: str) -> Numbers:
+    """Each row's category by its place in the order: the protocol's, the card's, or that of numbers. Text has no order of its own."""
+    levels = table.levels[name]
+    if question.categories:
+        unknown = [level for level in levels if level not in question.categories]
+        if unknown:
+            known = ", ".join(question.categories)
+            raise DataError(Problem(f'"{unknown[0]}" in the column "{name}" is not a category of the outcome ({known})', file=table.file))
+        place = np.array([question.categories.index(level) for level in levels], dtype=np.float64)
+        return np.where(np.isnan(table.columns[name]), np.nan, place[np.nan_to_num(table.columns[name]).astype(np.int64)])
+    if not table.meaning[name].levels and not all(_is_number(level) for level in levels):
+        raise DataError(
+            Problem(
+                f'the categories of value ("{name}": {", ".join(levels)}) have no known order; give the column its levels in a card (--card)', file=table.file
+            )
+        )
+    return table.columns[name]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
