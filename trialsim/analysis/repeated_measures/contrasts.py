@@ -32,9 +32,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trialsim.analysis.repeated_measures.fitting import Fit
-from trialsim.analysis.repeated_measures.likelihood import chain, over_patterns, pairwise_traces
+from trialsim.analysis.repeated_measures.likelihood import chain, pairwise_traces
 from trialsim.analysis.repeated_measures.sandwich import Robust, robust_variance
-from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, inner, multiply
+from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, inner, multiply, outer_sum, over_patterns
 
 DegreesOfFreedom = Literal["satterthwaite", "kenward_roger", "kenward_roger_linear", "residual", "between_within"]
 
@@ -93,19 +93,18 @@ def _moments(fit: Fit, w: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Ten
     weighted = multiply(sums.xx, pulled)
     spread = multiply(pulled.transpose(0, 1), weighted)  # visit visit pattern replicate
     total = over_patterns(spread)
-    by_pair = torch.stack([total[i, j] if i == j else total[i, j] + total[j, i] for i, j in structure.pairs])
     jacobian, v = point.jacobian, fit.theta_covariance
-    slope = chain(jacobian, by_pair)
+    i, j = structure.places(total.device)
+    twice = torch.where(i == j, 1.0, 2.0).to(total.dtype)[:, None]
+    slope = apply(jacobian, total[i, j] * twice)
     freedom = 2.0 * variance * variance / add_up(slope * apply(v, slope))
 
     q = chain(jacobian, chain(jacobian, pairwise_traces(structure, point.inverse, spread)).transpose(0, 1))
     # P_r w = Σ x W Σ_r (W x'w), without summing P_r up: first what Σ_r is multiplied with.
-    four = point.inverse[:, :, None, None, 0] * weighted.transpose(0, 1)[None, None, :, :, 0]
-    for o in range(1, point.inverse.shape[2]):
-        four += point.inverse[:, :, None, None, o] * weighted.transpose(0, 1)[None, None, :, :, o]
-    pairs = [four[:, i, j] if i == j else four[:, i, j] + four[:, j, i] for i, j in structure.pairs]  # visit factor replicate
-    pw = chain(jacobian, sums.collapse(torch.stack(pairs).transpose(1, 2), 1))
-    between = multiply(pw, torch.stack([apply(point.phi, one) for one in pw]).transpose(0, 1))
+    four = outer_sum(point.inverse, weighted.transpose(0, 1))  # visit s, visit i, visit j, factor
+    pairs = 0.5 * twice[:, None, None] * (four[:, i, j] + four[:, j, i]).movedim(0, 2)
+    pw = chain(jacobian, sums.collapse(pairs, 1))
+    between = multiply(pw, multiply(point.phi, pw.transpose(0, 1)))
     bend = add_up(add_up(point.covariance.curvature(v) * total))
     return 2.0 * inner(v, q - between, 2), 0.5 * bend, freedom
 

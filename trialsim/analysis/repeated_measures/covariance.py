@@ -17,17 +17,14 @@ for antedependence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from trialsim.analysis.repeated_measures.small_matrices import add_up
-
-Second = list[tuple[int, int, int, int, Tensor]]
-"""Second derivatives that are not zero: (r, s, i, j, ∂²C_ij/∂φ_r∂φ_s) with r <= s and i <= j."""
+from trialsim.analysis.repeated_measures.small_matrices import add_up, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,10 @@ class Shape:
 
     value: Float[Tensor, "visit visit replicate"]
     first: Float[Tensor, "phi visit visit replicate"]
-    second: Callable[[], Second]
+    along: Callable[[Float[Tensor, "visit visit replicate"]], Float[Tensor, "phi phi replicate"]]
+    """Σ_ij weight_ij ∂²C_ij/∂φ_r∂φ_s of a symmetric weight."""
+    bent: Callable[[Float[Tensor, "phi phi replicate"]], Float[Tensor, "visit visit replicate"]]
+    """Σ_rs weight_rs ∂²C/∂φ_r∂φ_s of a symmetric weight."""
 
 
 def _unit(n_visits: int, phi: Tensor) -> Tensor:
@@ -76,28 +76,25 @@ class _Unstructured(_Correlation):
         return self.n_visits * (self.n_visits - 1) // 2
 
     def at(self, phi: Tensor) -> Shape:
-        n = self.n_visits
+        n, device = self.n_visits, phi.device
+        i, j = torch.tril_indices(n, n, -1, device=device)
         lower = _unit(n, phi)
-        for row, (i, j) in enumerate(self._entries):
-            lower[i, j] = phi[row]
-        value = lower[:, 0, None] * lower[None, :, 0]
-        for k in range(1, n):
-            value += lower[:, k, None] * lower[None, :, k]
-        first = torch.zeros((self.n_phi, n, n, phi.shape[-1]), dtype=phi.dtype, device=phi.device)
-        for row, (i, j) in enumerate(self._entries):
-            first[row, i] += lower[:, j]
-            first[row, :, i] += lower[:, j]
-        one = torch.ones_like(value[0, 0])
+        lower[i, j] = phi
+        half = torch.zeros((self.n_phi, n, n, phi.shape[-1]), dtype=phi.dtype, device=device)
+        half[torch.arange(self.n_phi, device=device), i] = lower[:, j].transpose(0, 1)
+        same_column = (j[:, None] == j[None]).to(phi.dtype)[..., None]
 
-        def second() -> Second:
-            found: Second = []
-            for r, (i, k) in enumerate(self._entries):
-                for s, (j, m) in enumerate(self._entries[r:], start=r):
-                    if k == m:
-                        found.append((r, s, min(i, j), max(i, j), 2.0 * one if i == j else one))
-            return found
+        def along(weight: Tensor) -> Tensor:
+            return 2.0 * weight[i[:, None], i[None]] * same_column
 
-        return Shape(value=value, first=first, second=second)
+        def bent(weight: Tensor) -> Tensor:
+            total = torch.zeros_like(lower)
+            for k in range(n - 1):
+                rows = torch.nonzero(j == k)[:, 0]
+                total[k + 1 :, k + 1 :] += 2.0 * weight[rows[:, None], rows[None]]
+            return total
+
+        return Shape(value=multiply(lower, lower.transpose(0, 1)), first=half + half.transpose(1, 2), along=along, bent=bent)
 
     def start(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
         n = self.n_visits
@@ -142,20 +139,33 @@ class _ByEntry(_Correlation):
                 derivative = power * slope[k] * _product(rho, _lowered(factors, k))
                 first[k, i, j] = first[k, j, i] = derivative
 
-        def second() -> Second:
-            found: Second = []
+        def second() -> Iterator[tuple[int, int, int, int, Tensor]]:
             for i, j, factors in pairs:
                 for place, (k, power) in enumerate(factors):
                     once = _lowered(factors, k)
                     own = power * bend[k] * _product(rho, once)
                     if power > 1:
                         own = own + power * (power - 1) * slope[k] * slope[k] * _product(rho, _lowered(once, k))
-                    found.append((k, k, i, j, own))
+                    yield k, k, i, j, own
                     for other, times in factors[place + 1 :]:
-                        found.append((k, other, i, j, power * times * slope[k] * slope[other] * _product(rho, _lowered(once, other))))
-            return found
+                        yield k, other, i, j, power * times * slope[k] * slope[other] * _product(rho, _lowered(once, other))
 
-        return Shape(value=value, first=first, second=second)
+        def along(weight: Tensor) -> Tensor:
+            total = torch.zeros((self.n_phi, self.n_phi, phi.shape[-1]), dtype=phi.dtype, device=phi.device)
+            for r, s, i, j, value in second():
+                term = 2.0 * weight[i, j] * value
+                total[r, s] += term
+                if r != s:
+                    total[s, r] += term
+            return total
+
+        def bent(weight: Tensor) -> Tensor:
+            total = torch.zeros_like(value)
+            for r, s, i, j, entry in second():
+                total[i, j] += (weight[r, s] if r == s else 2.0 * weight[r, s]) * entry
+            return total + total.transpose(0, 1)
+
+        return Shape(value=value, first=first, along=along, bent=bent)
 
     def phi_of(self, correlation: Tensor) -> Tensor:
         wanted: list[list[Tensor]] = [[] for _ in range(self.n_phi)]
@@ -247,6 +257,11 @@ class Structure:
         self.pairs = [(i, j) for i in range(n_visits) for j in range(i + 1)]
         """The entries of Σ on and below its diagonal."""
 
+    def places(self, device: torch.device) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]:
+        """Row and column of every pair."""
+        i, j = torch.tril_indices(self.n_visits, self.n_visits, device=device)
+        return i, j
+
     def at(self, theta: Float[Tensor, "parameter replicate"]) -> Covariance:
         """Σ and what its derivatives are made of."""
         scales = theta[: self.n_scales].exp()
@@ -275,56 +290,36 @@ class Covariance:
 
     def jacobian(self) -> Float[Tensor, "parameter pair replicate"]:
         """∂Σ_ij/∂θ_r for the pairs of the structure."""
-        structure = self.structure
-        jacobian = torch.zeros((structure.n_parameters, len(structure.pairs), self.sigma.shape[-1]), dtype=self.sigma.dtype, device=self.sigma.device)
-        scaled = self.shape.first * self.product
-        for k, (i, j) in enumerate(structure.pairs):
-            for visit in (i, j):
-                jacobian[visit if structure.heterogeneous else 0, k] += self.sigma[i, j]
-            jacobian[structure.n_scales :, k] = scaled[:, i, j]
-        return jacobian
+        i, j = self.structure.places(self.sigma.device)
+        entries = self.sigma[i, j]
+        if self.structure.heterogeneous:
+            visit = torch.arange(self.structure.n_visits, device=i.device)[:, None]
+            scales = ((i == visit).to(entries.dtype) + (j == visit).to(entries.dtype))[..., None] * entries
+        else:
+            scales = 2.0 * entries[None]
+        return torch.cat([scales, self.shape.first[:, i, j] * self.product[i, j]])
 
     def second_along(self, gradient: Float[Tensor, "visit visit replicate"]) -> Float[Tensor, "parameter parameter replicate"]:
         """Σ_ij gradient_ij ∂²Σ_ij/∂θ_r∂θ_s, for a symmetric `gradient`."""
-        structure, n = self.structure, self.structure.n_visits
-        own = gradient * self.sigma
-        by_row = add_up(own)
-        scaled = gradient * self.product
-        mixed = torch.stack([2.0 * add_up(part * scaled) for part in self.shape.first]) if len(self.shape.first) else own[:0, 0]
-        q, s = structure.n_parameters, structure.n_scales
-        found = torch.zeros((q, q, own.shape[-1]), dtype=own.dtype, device=own.device)
-        if structure.heterogeneous:
-            found[:s, :s] = 2.0 * own
-            for visit in range(n):
-                found[visit, visit] += 2.0 * by_row[visit]
-            for r in range(len(self.shape.first)):
-                found[s + r, :s] = mixed[r]
-                found[:s, s + r] = mixed[r]
+        own, scaled = gradient * self.sigma, gradient * self.product
+        mixed = 2.0 * add_up((self.shape.first * scaled).movedim(1, 0))  # phi visit replicate
+        if self.structure.heterogeneous:
+            scales = 2.0 * (own + torch.diag_embed(add_up(own).T).movedim(0, -1))
         else:
-            found[0, 0] = 4.0 * add_up(by_row)
-            for r in range(len(self.shape.first)):
-                found[s + r, 0] = found[0, s + r] = add_up(mixed[r])
-        for r, t, i, j, value in self.shape.second():
-            term = scaled[i, j] * value if i == j else 2.0 * scaled[i, j] * value
-            found[s + r, s + t] += term
-            if r != t:
-                found[s + t, s + r] += term
-        return found
+            scales = 4.0 * add_up(add_up(own))[None, None]
+            mixed = add_up(mixed.movedim(1, 0))[:, None]
+        above = torch.cat([scales, mixed.transpose(0, 1)], dim=1)
+        return torch.cat([above, torch.cat([mixed, self.shape.along(scaled)], dim=1)])
 
     def curvature(self, weight: Float[Tensor, "parameter parameter replicate"]) -> Float[Tensor, "visit visit replicate"]:
         """Σ_rs weight_rs ∂²Σ/∂θ_r∂θ_s, for a symmetric `weight`."""
-        structure, n = self.structure, self.structure.n_visits
-        s = structure.n_scales
-        bent = torch.zeros_like(self.sigma)
-        for r, t, i, j, value in self.shape.second():
-            term = weight[s + r, s + t] * value
-            bent[i, j] += term if r == t else 2.0 * term
-        total = torch.zeros_like(self.sigma)
-        for i in range(n):
-            for j in range(i + 1):
-                a, b = (i, j) if structure.heterogeneous else (0, 0)
-                entry = (weight[a, a] + weight[b, b] + 2.0 * weight[a, b]) * self.sigma[i, j]
-                for r in range(len(self.shape.first)):
-                    entry = entry + 2.0 * (weight[a, s + r] + weight[b, s + r]) * self.shape.first[r, i, j] * self.product[i, j]
-                total[i, j] = total[j, i] = entry + bent[j, i] * self.product[i, j]
+        s, n = self.structure.n_scales, self.structure.n_visits
+        scales, mixed = weight[:s, :s], weight[:s, s:]
+        if not self.structure.heterogeneous:
+            scales, mixed = scales.expand(n, n, -1), mixed.expand(n, -1, -1)
+        own = torch.stack([scales[i, i] for i in range(n)])
+        total = (own[:, None] + own[None] + 2.0 * scales) * self.sigma
+        if s < len(weight):
+            both = add_up((mixed[:, None] + mixed[None]).movedim(2, 0) * self.shape.first)
+            total = total + (2.0 * both + self.shape.bent(weight[s:, s:])) * self.product
         return total

@@ -32,7 +32,7 @@ from trialsim.analysis.failures import DID_NOT_CONVERGE, NO_PATIENTS, NO_VARIANC
 from trialsim.analysis.repeated_measures.covariance import Structure
 from trialsim.analysis.repeated_measures.design import Design, repeated_measures_design
 from trialsim.analysis.repeated_measures.likelihood import Point, evaluate, expected_hessian, log_likelihood
-from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, invert
+from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, invert, outer_sum
 from trialsim.analysis.repeated_measures.sums import Sums, patterns_of, standardise, sum_up
 from trialsim.records import VisitData
 
@@ -180,71 +180,39 @@ def _data_failures(design: Design) -> Int[Tensor, "replicate"]:
 
 
 def _crude_covariance(sums: Sums) -> tuple[Float[Tensor, "visit visit replicate"], Tensor]:
-    """Each visit regressed on the factors and the earlier visits; and where a visit does not vary."""
+    """Each visit regressed on the factors and the earlier visits; and where a visit does not vary given the factors."""
     m, n_visits = len(sums.factors), sums.n_visits
-    sigma = torch.zeros((n_visits, n_visits, sums.n_replicates), dtype=sums.xx.dtype, device=sums.xx.device)
-    flat = torch.zeros(sums.n_replicates, dtype=torch.bool, device=sums.xx.device)
-    for t in range(n_visits):
-        earlier = list(range(t))
-        alone, n_alone, total = _regression(sums, [], t)
-        flat = flat | ~(alone > EXACT_FIT * total)
-        alone = alone / (n_alone - m).clamp(min=1.0)
-        sigma[t, t] = torch.where(alone > 0, alone, 1.0)
-        if not t:
-            continue
-        square = _cross_products(sums, earlier, t)
-        n = square[0, 0].clone()
-        for j in range(m + t):
-            square = _sweep(square, j)
-        slopes = [square[m + s, m + t] for s in earlier]
-        left = square[m + t, m + t] / (n - m - t)
-        enough = (n > m + t + 2) & (left > 1e-3 * alone)
-        slopes = [torch.where(enough, slope, 0.0) for slope in slopes]
-        for s in earlier:
-            entry = slopes[0] * sigma[0, s]
-            for r in range(1, t):
-                entry = entry + slopes[r] * sigma[r, s]
-            sigma[t, s] = sigma[s, t] = entry
-        explained = slopes[0] * sigma[0, t]
-        for r in range(1, t):
-            explained = explained + slopes[r] * sigma[r, t]
-        sigma[t, t] = torch.where(enough, left + explained, sigma[t, t])
+    square = torch.cat([torch.cat([sums.xx, sums.xy], dim=1), torch.cat([sums.xy.transpose(0, 1), sums.yy], dim=1)])
+    # For visit t: the patients seen at it, and those seen at it and at all visits before.
+    square = outer_sum(square, torch.cat([sums.seen, sums.seen.cumprod(0)])[..., None])
+    n = square[0, 0].clone()
+    total = torch.stack([square[m + t, m + t, t] for t in range(n_visits)])
+    sigma = torch.zeros((n_visits, n_visits, sums.n_replicates), dtype=n.dtype, device=n.device)
+    for j in range(m):
+        _sweep(square, j)
+    alone = torch.stack([square[m + t, m + t, t] for t in range(n_visits)])
+    flat = ~(alone > EXACT_FIT * total).all(0)
+    alone = alone / (n[:n_visits] - m).clamp(min=1.0)
+    sigma[0, 0] = alone[0]
+    square = square[:, :, n_visits:].clone()
+    for t in range(1, n_visits):
+        _sweep(square, m + t - 1)
+        left = square[m + t, m + t, t] / (n[n_visits + t] - m - t)
+        enough = (n[n_visits + t] > m + t + 2) & (left > 1e-3 * alone[t])
+        slopes = torch.where(enough, square[m : m + t, m + t, t], 0.0)
+        sigma[t, :t] = sigma[:t, t] = apply(sigma[:t, :t], slopes)
+        sigma[t, t] = torch.where(enough, left + add_up(slopes * sigma[:t, t]), alone[t])
     return sigma, flat
 
 
-def _cross_products(sums: Sums, earlier: list[int], t: int) -> Tensor:
-    """Of factors, earlier visits and visit t, over the patients seen at all of these visits."""
-    visits = [*earlier, t]
-    m = len(sums.factors)
-    square = torch.zeros((m + len(visits), m + len(visits), sums.n_replicates), dtype=sums.xx.dtype, device=sums.xx.device)
-    for o in range(sums.seen.shape[1]):
-        if all(sums.seen[v, o] > 0 for v in visits):
-            square[:m, :m] += sums.xx[:, :, o]
-            square[:m, m:] += sums.xy[:, visits, o]
-            square[m:, m:] += sums.yy[visits][:, visits, o]
-    square[m:, :m] = square[:m, m:].transpose(0, 1)
-    return square
-
-
-def _regression(sums: Sums, earlier: list[int], t: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Residual sum of squares of visit t given the factors, its number of values, and the total sum of squares."""
-    square = _cross_products(sums, earlier, t)
-    n, total = square[0, 0].clone(), square[-1, -1].clone()
-    for j in range(len(square) - 1):
-        square = _sweep(square, j)
-    return square[-1, -1], n, total
-
-
-def _sweep(a: Tensor, j: int) -> Tensor:
-    """One step of regression: column j is taken out of the others; a column that nothing is left of is passed over."""
-    pivot = a[j, j].clone()
+def _sweep(a: Tensor, j: int) -> None:
+    """One step of regression: column j is taken out of the others, in place; one that nothing is left of is passed over."""
+    pivot = a[j, j]
     inverse = torch.where(pivot > 1e-10, 1.0 / pivot, 0.0)
-    column = a[:, j].clone()
-    row = column * inverse
-    a = a - column[:, None] * row[None]
+    row = a[j] * inverse
+    a -= a[:, j, None] * row
     a[j] = row
     a[:, j] = row
-    return a
 
 
 def _maximise(theta: Tensor, sums: Sums, structure: Structure, kept: Tensor, *, reml: bool, failed: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trialsim.analysis.repeated_measures.covariance import Covariance, Structure
-from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, inner, invert, multiply
+from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, inner, invert, multiply, outer_sum, over_patterns
 from trialsim.analysis.repeated_measures.sums import Sums
 
 
@@ -74,7 +74,7 @@ def evaluate(
     middle = multiply(multiply(inverse, square), inverse)
     pull = over_patterns(n_o * inverse - middle)
     jacobian = covariance.jacobian()
-    gradient = chain(jacobian, _pair_weights(structure, pull) * _pairs(structure, pull))
+    gradient = apply(jacobian, _entries(structure, pull))
 
     extra = len(beta) / sums.n_visits / sums.n_patients if reml and not exact else torch.zeros_like(deviance)
     hessian = pairwise_traces(structure, inverse, 2.0 * middle - n_o * (1.0 + extra) * inverse)
@@ -82,8 +82,7 @@ def evaluate(
     errors = _errors(sums, structure, inverse, residual)
     errors = chain(jacobian, errors)
     hessian = chain(jacobian, chain(jacobian, hessian).transpose(0, 1))
-    solved = torch.stack([apply(phi, error) for error in errors])
-    hessian = hessian - 2.0 * multiply(errors, solved.transpose(0, 1))
+    hessian = hessian - 2.0 * multiply(errors, multiply(phi, errors.transpose(0, 1)))
     if reml and exact:
         hessian = hessian - _trace_of_products(sums, structure, inverse, phi, jacobian)
     hessian = hessian + covariance.second_along(pull)
@@ -105,14 +104,6 @@ def log_likelihood(point: Point, sums: Sums, kept: Float[Tensor, "column replica
     return -0.5 * (n * math.log(2.0 * math.pi) + point.deviance + scales)
 
 
-def over_patterns(a: Float[Tensor, "*batch pattern replicate"]) -> Float[Tensor, "*batch replicate"]:
-    """The sum over patterns, in order."""
-    total = a[..., 0, :].clone()
-    for o in range(1, a.shape[-2]):
-        total += a[..., o, :]
-    return total
-
-
 def _pattern_inverses(sigma: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """W_o and log|Σ_o| of every pattern: a missing visit has variance 1 and no covariance while the matrix is inverted."""
     both = (seen[:, None] * seen[None])[..., None]
@@ -123,10 +114,7 @@ def _pattern_inverses(sigma: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 def _precision(xx: Tensor, inverse: Tensor) -> Tensor:
     """Σ_o xx_o ⊗ W_o as [factor, visit, factor, visit, replicate]."""
-    total = xx[:, None, :, None, 0] * inverse[None, :, None, :, 0]
-    for o in range(1, xx.shape[2]):
-        total += xx[:, None, :, None, o] * inverse[None, :, None, :, o]
-    return total
+    return outer_sum(xx, inverse).permute(0, 2, 1, 3, 4)
 
 
 def _between(xx: Tensor, spread: Tensor) -> Tensor:
@@ -142,80 +130,62 @@ def _between(xx: Tensor, spread: Tensor) -> Tensor:
     return total
 
 
-def _pairs(structure: Structure, a: Tensor) -> Tensor:
-    """Entries [pair, ...] of [visit, visit, ...]."""
-    return torch.stack([a[i, j] for i, j in structure.pairs])
+def _entries(structure: Structure, a: Float[Tensor, "visit visit replicate"]) -> Float[Tensor, "pair replicate"]:
+    """What a symmetric matrix is multiplied with when an entry of Σ moves: the entry, twice off the diagonal."""
+    i, j = structure.places(a.device)
+    return a[i, j] * torch.where(i == j, 1.0, 2.0).to(a.dtype)[:, None]
 
 
-def _pair_weights(structure: Structure, like: Tensor) -> Tensor:
-    """2 off the diagonal of Σ and 1 on it, as [pair, 1, …]."""
-    weights = torch.tensor([1.0 if i == j else 2.0 for i, j in structure.pairs], dtype=like.dtype, device=like.device)
-    return weights.reshape(-1, *([1] * (like.ndim - 2)))
+def _halves(structure: Structure, like: Tensor) -> Float[Tensor, "pair"]:
+    """½ on the diagonal, 1 off it: E_k = ∂Σ/∂Σ_k is that times e_i e_j' + e_j e_i'."""
+    i, j = structure.places(like.device)
+    return torch.where(i == j, 0.5, 1.0).to(like.dtype)
 
 
 def chain(jacobian: Float[Tensor, "parameter pair replicate"], by_pair: Float[Tensor, "pair *batch replicate"]) -> Float[Tensor, "parameter *batch replicate"]:
     """Σ_k jacobian[r, k] by_pair[k], in order of k: from pairs of visits to parameters."""
     weights = jacobian.reshape(*jacobian.shape[:2], *([1] * (by_pair.ndim - 2)), jacobian.shape[-1])
-    total = weights[:, 0] * by_pair[0]
-    for k in range(1, len(by_pair)):
-        total += weights[:, k] * by_pair[k]
-    return total
-
-
-def _index(structure: Structure, device: torch.device) -> tuple[Tensor, Tensor]:
-    pairs = torch.tensor(structure.pairs, device=device)
-    return pairs[:, 0], pairs[:, 1]
+    shape = by_pair.shape[1:]
+    flat = multiply(weights.reshape(*jacobian.shape[:2], jacobian.shape[-1]), by_pair.reshape(len(by_pair), -1, shape[-1]))
+    return flat.reshape(len(jacobian), *shape)
 
 
 def pairwise_traces(structure: Structure, a: Tensor, b: Tensor) -> Float[Tensor, "pair pair replicate"]:
     """Σ_o tr(E_k A_o E_l B_o) for all pairs k, l of visits, E_k = ∂Σ/∂Σ_k, A and B symmetric."""
     n = structure.n_visits
-    product = a[:, :, None, None, 0] * b[None, None, :, :, 0]
-    for o in range(1, a.shape[2]):
-        product += a[:, :, None, None, o] * b[None, None, :, :, o]
-    i, j = _index(structure, a.device)
+    i, j = structure.places(a.device)
     i, j, g, h = i[:, None], j[:, None], i[None], j[None]
-    flat = product.reshape(n**4, -1)
-
-    def at(p: Tensor, q: Tensor, r: Tensor, s: Tensor) -> Tensor:
-        return flat[((p * n + q) * n + r) * n + s]
-
-    half = torch.tensor([0.5 if p == q else 1.0 for p, q in structure.pairs], dtype=a.dtype, device=a.device)
-    # E_k = e_i e_j' + e_j e_i' off the diagonal, half of that on it.
-    return (at(i, g, j, h) + at(j, h, i, g) + at(i, h, j, g) + at(j, g, i, h)) * (half[:, None] * half[None])[..., None]
+    flat = outer_sum(a, b).reshape(n**4, -1)
+    found = torch.zeros((len(structure.pairs), len(structure.pairs), flat.shape[-1]), dtype=a.dtype, device=a.device)
+    for p, q, r, s in ((i, g, j, h), (j, h, i, g), (i, h, j, g), (j, g, i, h)):
+        found += flat[((p * n + q) * n + r) * n + s]
+    half = _halves(structure, a)
+    return found * (half[:, None] * half[None])[..., None]
 
 
 def _errors(sums: Sums, structure: Structure, inverse: Tensor, residual: Tensor) -> Float[Tensor, "pair column replicate"]:
     """e_k for the pairs of visits."""
-    pulled = multiply(residual, inverse)  # factor visit pattern replicate
-    i, j = _index(structure, inverse.device)
-    four = inverse[:, :, None, None, 0] * pulled[None, None, :, :, 0]  # visit s, visit i, factor, visit j
-    for o in range(1, inverse.shape[2]):
-        four += inverse[:, :, None, None, o] * pulled[None, None, :, :, o]
-    four = four.permute(1, 3, 2, 0, 4)  # i, j, factor, s
-    half = torch.tensor([0.5 if p == q else 1.0 for p, q in structure.pairs], dtype=inverse.dtype, device=inverse.device)
-    return sums.collapse((four[i, j] + four[j, i]) * half[:, None, None, None], 1)
+    i, j = structure.places(inverse.device)
+    four = outer_sum(inverse, multiply(residual, inverse)).permute(1, 3, 2, 0, 4)  # visit i, visit j, factor, visit s
+    return sums.collapse((four[i, j] + four[j, i]) * _halves(structure, inverse)[:, None, None, None], 1)
 
 
 def _trace_of_products(sums: Sums, structure: Structure, inverse: Tensor, phi: Tensor, jacobian: Tensor) -> Float[Tensor, "parameter parameter replicate"]:
     """tr(Φ P_r Φ P_s)."""
     n, m = structure.n_visits, len(sums.factors)
-    i, j = _index(structure, inverse.device)
+    i, j = structure.places(inverse.device)
     q, k = jacobian.shape[:2]
-    half = torch.tensor([0.5 if a == b else 1.0 for a, b in structure.pairs], dtype=inverse.dtype, device=inverse.device)[:, None, None, None]
+    half = _halves(structure, inverse)[:, None, None, None]
     slices = torch.zeros((k, m, n, m, n, inverse.shape[-1]), dtype=inverse.dtype, device=inverse.device)
     for o in range(inverse.shape[2]):
         w = inverse[:, :, o]
-        first, second = w[i], w[j]  # pair visit replicate
-        one = first[:, :, None] * second[:, None]
+        one = w[i][:, :, None] * w[j][:, None]
         one = (one + one.transpose(1, 2)) * half
         slices += one[:, None, :, None, :] * sums.xx[None, :, None, :, None, o]
     p = sums.collapse(sums.collapse(slices, 3), 1)
     if q < k:
         p = chain(jacobian, p)
-    turned = p[:, :, 0, None] * phi[None, None, 0]
-    for c in range(1, len(phi)):
-        turned += p[:, :, c, None] * phi[None, None, c]
+    turned = multiply(p.movedim(0, 2), phi[:, :, None]).movedim(2, 0)  # parameter column column replicate: P_r Φ
     traces = torch.zeros((len(p), len(p), inverse.shape[-1]), dtype=inverse.dtype, device=inverse.device)
     other = turned.transpose(1, 2)
     for r in range(len(p)):

@@ -19,7 +19,7 @@ from trialsim.analysis.repeated_measures.design import Design, Factor
 from trialsim.analysis.repeated_measures.small_matrices import add_up
 
 SMALL_PIVOT = 1e-10  # of a column's square given the columns before it
-CACHED = 12_800  # values of a factor or visit that are worked on at a time, for the cache of a core
+CACHED = 25_600  # values of a factor or visit that are worked on at a time, for the cache of a core
 CONSTANT = 1e-12  # SD of a constant column, relative to its mean
 
 
@@ -204,11 +204,11 @@ def sum_up(design: Design, patterns: Sequence[int]) -> Sums:
         rows = slice(start, start + (CACHED // z.shape[-1] or 1))
         part, of_part = z[:, rows].contiguous(), code[rows]
         for o, pattern in enumerate(patterns):
-            mask = (of_part == pattern).to(z.dtype)
+            own = part * (of_part == pattern).to(z.dtype)
             end = m + pattern.bit_length()  # later visits are missing; a visit missing before is 0
             for a in range(end):
                 if a < m or pattern >> (a - m) & 1:
-                    products[a, a:end, o, rows] = (part[a] * mask * part[a:end]).sum(-1)
+                    products[a, a:end, o, rows] = (own[a] * part[a:end]).sum(-1)
     for a in range(1, len(z)):
         products[a, :a] = products[:a, a]
     seen = torch.tensor([[pattern >> visit & 1 for pattern in patterns] for visit in range(n_visits)], dtype=z.dtype, device=z.device)
