@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -47,7 +47,7 @@ def kth_smallest(values: Float[Tensor, "replicate patient"], k: int) -> Float[Te
     return torch.kthvalue(values, k, dim=-1).values
 
 
-def at_most(values: Float[Tensor, "..."], limit: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
+def at_most(values: Num[Tensor, "..."], limit: Num[Tensor, "..."]) -> Bool[Tensor, "..."]:
     """`values <= limit`; shapes broadcast."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.less_equal(values.numpy(), limit.numpy()))
@@ -128,22 +128,27 @@ def sort_longest_first(
     """
     if time.device.type != "cpu":
         return _sort_by_torch(time, event, group, stratum, n_strata)
-    code = event.numpy().view(np.uint8) ^ 1
+    code = event.numpy().view(np.uint8) ^ np.uint8(1)
     if stratum is not None:
         width = (n_strata - 1).bit_length()
         code = (code << width) | stratum.numpy().astype(np.uint8)
     else:
         width = 0
-    code = (code << 1) | group.numpy().view(np.uint8)
+    code += code
+    code |= group.numpy().view(np.uint8)
     key = np.negative(time.numpy())
     bits = key.view(np.int64)
     np.bitwise_and(bits, -(4 << width), out=bits)
     np.bitwise_or(bits, code, out=bits)
     key.sort(axis=-1)
-    code = bits.view(np.uint8)[:, ::8] & ((4 << width) - 1)
+    code = bits.astype(np.uint8)  # the lowest byte
+    code &= (4 << width) - 1
     happened = code < (2 << width)
-    near = np.bitwise_xor(bits[:, :-1], bits[:, 1:]).view(np.uint64) < (4 << width)
-    rows_with_ties = (near & happened[:, 1:] & happened[:, :-1]).any(-1) if near.any() else np.zeros(len(key), dtype=bool)
+    flat = bits.reshape(-1)  # across the ends of rows too, which costs less than leaving them out
+    rows_with_ties = np.zeros(len(key), dtype=bool)
+    if (np.bitwise_xor(flat[:-1], flat[1:]).view(np.uint64) < (4 << width)).any():
+        near = np.bitwise_xor(bits[:, :-1], bits[:, 1:]).view(np.uint64) < (4 << width)
+        rows_with_ties = (near & happened[:, 1:] & happened[:, :-1]).any(-1)
     carried = None if stratum is None else torch.from_numpy(((code >> 1) & ((1 << width) - 1)).view(np.int8))
     return torch.from_numpy(happened), torch.from_numpy((code & 1).view(np.int8)), carried, torch.from_numpy(rows_with_ties)
 

@@ -7,7 +7,7 @@ import pytest
 from trialsim.execution.chunks import block_size_for
 
 
-@pytest.mark.parametrize("n_patients, expected", [(1, 1024), (200, 1024), (400, 512), (500, 256), (2139, 64), (20_000, 16), (1_000_000, 16)])
+@pytest.mark.parametrize("n_patients, expected", [(1, 2048), (200, 2048), (400, 1024), (500, 512), (2139, 128), (20_000, 16), (1_000_000, 16)])
 def test_blocks_hold_about_the_same_number_of_patients(n_patients: int, expected: int) -> None:
     assert block_size_for(n_patients) == expected
 

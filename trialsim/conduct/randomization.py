@@ -25,7 +25,7 @@ from torch import Tensor
 
 from trialsim.parts import Part
 from trialsim.rng import Block, Streams
-from trialsim.tensors import argsort_last, rank_last
+from trialsim.tensors import argsort_last, at_most, rank_last
 
 
 class Randomization(Part):
@@ -82,9 +82,10 @@ def _arms_of_block(numbers: Float[Tensor, "replicate block position"], ratio: li
     """Rank the numbers of each block; ranks go to arms in order, in proportion to the ratio."""
     share = numbers.shape[-1] // sum(ratio)
     rank = rank_last(numbers)
-    arm = (rank >= ratio[0] * share).view(torch.int8)
-    for edge in np.cumsum(ratio)[1:-1].tolist():
-        arm += (rank >= edge * share).view(torch.int8)
+    edges = [torch.tensor(edge * share, dtype=rank.dtype, device=rank.device) for edge in np.cumsum(ratio)[:-1].tolist()]
+    arm = at_most(edges[0], rank).view(torch.int8)
+    for edge in edges[1:]:
+        arm += at_most(edge, rank).view(torch.int8)
     return arm
 
 

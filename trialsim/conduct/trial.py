@@ -12,6 +12,7 @@ Not handled here: adaptations, several test arms in one analysis.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -56,10 +57,12 @@ def conduct(
         for name in monitored:
             due = tables[name].due(look, rows, final)
             if due.any():
-                at = rows[due]
+                at, live_at, final_at = (rows, live, final) if due.all() else (rows[due], live[due], final[due])
                 data = comparisons[name].data(cuts[at, look], at)
-                tables[name].decide(look, at, live=live[due], final=final[due], reached=reached_target[at, look], data=data)
+                tables[name].decide(look, at, live=live_at, final=final_at, reached=reached_target[at, look], data=data)
             decided &= tables[name].closed[rows]
+        if look == n_looks - 1:
+            break  # what is not stopped by now stops here
         ends = decided | final
         stop[rows[ends & live]] = look
         live = live & ~ends
@@ -114,7 +117,6 @@ def _record(
     n_looks = len(looks)
     reached = torch.arange(n_looks) <= stop[:, None]
     entry, arm = observables.enrolment.entry_time, observables.enrolment.arm
-    n_patients = arm.shape[-1]
     here = cuts.to(arm.device)
     enrolled = torch.stack([n_enrolled(entry, here[:, look]) for look in range(n_looks)], dim=-1).cpu()
     n_events = {}
@@ -122,8 +124,6 @@ def _record(
         columns = [count_last(at_most(follow_up.calendar_event, here[:, look, None])) for look in range(n_looks)]
         n_events[endpoint] = torch.stack(columns, dim=-1).cpu() * reached
     at_stop = enrolled.gather(-1, stop[:, None])
-    there = None if bool((at_stop == n_patients).all()) else torch.arange(n_patients, device=arm.device) < at_stop.to(arm.device)
-    per_arm = {name: count_last((arm == index) if there is None else (arm == index) & there).cpu() for index, name in enumerate(arms)}
     return TrialRecord(
         block=block,
         looks=looks,
@@ -133,6 +133,17 @@ def _record(
         stop_look=stop + 1,
         target_not_reached=(~reached_target & reached).any(-1),
         n_events=n_events,
-        n_per_arm=per_arm,
+        n_per_arm=dict(zip(arms, _per_arm(arm, len(arms), at_stop[:, 0]), strict=True)),
         analyses=dict(analyses),
     )
+
+
+def _per_arm(arm: Int[Tensor, "replicate patient"], n_arms: int, n_enrolled: Int[Tensor, "replicate"]) -> list[Int[Tensor, "replicate"]]:
+    """How many of the first `n_enrolled` patients are in each arm: those from this arm on, less those from the next one on."""
+    n_patients, device = arm.shape[-1], arm.device
+    there = None if bool((n_enrolled == n_patients).all()) else torch.arange(n_patients, device=device) < n_enrolled[:, None].to(device)
+    from_arm_on = [n_enrolled]
+    for index in range(1, n_arms):
+        later = at_most(torch.tensor(index, dtype=arm.dtype, device=device), arm)
+        from_arm_on.append(count_last(later if there is None else later & there).cpu())
+    return [these - later for these, later in pairwise([*from_arm_on, torch.zeros_like(n_enrolled)])]
