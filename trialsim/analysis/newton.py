@@ -8,7 +8,7 @@ are those of the limit; where the arm's runs away itself the replicate has not c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -28,7 +28,7 @@ class Likelihood(Protocol):
         """log L `[replicate]`, its gradient `[column, replicate]` and minus its Hessian `[column, column, replicate]` (lower triangle)."""
         ...
 
-    def rows(self, which: Bool[Tensor, "replicate"]) -> Self:
+    def rows(self, which: Bool[Tensor, "replicate"]) -> Likelihood:
         """The likelihood of some replicates."""
         ...
 

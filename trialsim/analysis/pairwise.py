@@ -153,7 +153,7 @@ def count_pairs(test: Side, reference: Side, favours: tuple[int, ...], *, by_lev
         rows = slice(row, row + rows_at_once)
         for column in range(0, n_test, wide):
             columns = slice(column, column + wide)
-            won, lost, undecided = None, None, None
+            every_win, every_loss, undecided = None, None, None
             if test.stratum is not None and reference.stratum is not None:
                 undecided = test.stratum[rows, columns, None] == reference.stratum[rows, None, :]
             for level, sign in enumerate(favours):
@@ -166,13 +166,14 @@ def count_pairs(test: Side, reference: Side, favours: tuple[int, ...], *, by_lev
                 if by_level:
                     levels[0, level, rows] += win.sum((-1, -2))
                     levels[1, level, rows] += loss.sum((-1, -2))
-                won, lost = (win, loss) if won is None or lost is None else (won | win, lost | loss)
+                every_win, every_loss = (win, loss) if every_win is None or every_loss is None else (every_win | win, every_loss | loss)
                 if level + 1 < len(favours):
                     decided = win | loss
                     undecided = ~decided if undecided is None else undecided & ~decided
-            assert won is not None
-            assert lost is not None
-            for k, mask in enumerate((won, lost)):
+            assert every_win is not None
+            assert every_loss is not None
+            for k, mask in enumerate((every_win, every_loss)):
                 counts[k][rows, columns] = count_last(mask)
                 counts[3 - k][rows] += mask.sum(-2)
-    return PairCounts(*counts, wins=tuple(levels[0]), losses=tuple(levels[1]))
+    won, lost, won_by_reference, lost_by_reference = counts
+    return PairCounts(won, lost, won_by_reference, lost_by_reference, wins=tuple(levels[0]), losses=tuple(levels[1]))

@@ -10,6 +10,7 @@ follow the last event. Efron's method takes the share l/d of the tied patients' 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,7 +76,7 @@ class RecurrentTimes:
 
     def rows(self, which: Bool[Tensor, "replicate"]) -> RecurrentTimes:
         """Some replicates."""
-        return RecurrentTimes(*(None if (field := getattr(self, name)) is None else field[which] for name in self.__slots__))
+        return dataclasses.replace(self, **{name: field[which] for name in self.__slots__ if (field := getattr(self, name)) is not None})
 
     def _of_ties(self, value: Tensor) -> Tensor:
         """At each event, the sum of a value over the events tied with it."""

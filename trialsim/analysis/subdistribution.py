@@ -17,6 +17,7 @@ censoring that depends on covariates are not handled.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -48,9 +49,9 @@ class Subdistribution:
 
     def rows(self, which: Bool[Tensor, "replicate"]) -> Subdistribution:
         """Some replicates."""
-        others = (self.there, self.event, self.censored, self.at_risk, self.uncensored, self.kept)
-        first, last = (None if rank is None else rank[which] for rank in (self.first, self.last))
-        return Subdistribution(self.x[:, which], *(field[which] for field in others), first, last)
+        names = ("there", "event", "censored", "at_risk", "uncensored", "kept", "first", "last")
+        cut = {name: field[which] for name in names if (field := getattr(self, name)) is not None}
+        return dataclasses.replace(self, x=self.x[:, which], **cut)
 
     def at(self, coefficients: Float[Tensor, "column replicate"]) -> tuple[Tensor, Tensor, Tensor]:
         """See `newton.Likelihood`."""

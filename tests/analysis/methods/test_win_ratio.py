@@ -50,7 +50,8 @@ def natural(measure: str, estimate: float) -> float:
 @pytest.mark.parametrize("row", [row for row in ROWS if row["pkg"] == "base"], ids=lambda row: f"{row['case']}-{row['inputs'].get('horizon')}")
 def test_counts_estimates_and_errors_are_those_of_all_pairs_in_r(row, method):
     out = {name: next(iter(value.values())) for name, value in row["out"].items()}
-    data, horizon = hierarchy(row), row["inputs"].get("horizon")
+    data, given = hierarchy(row), row["inputs"].get("horizon")
+    horizon = None if given is None else float(given)
     wins, losses = win_counts(data, horizon=horizon)
     assert (wins.sum().item(), losses.sum().item()) == (out["wins"], out["losses"])
     if "wins_level1" in out:
