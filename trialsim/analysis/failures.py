@@ -17,17 +17,14 @@ FOLLOW_UP_ENDS, NOT_REACHED = (torch.tensor(code, dtype=torch.int8, device="cpu"
 
 
 def event_failures(data: EventData) -> Int[Tensor, "replicate"]:
-    """0, or: an arm without patients, no event, an arm without events."""
+    """0, or: an arm without patients, no event, an arm without events. Of several arms, the two compared (groups 0 and 1)."""
     there = data.time >= 0
     test = there & (data.group == 1)
+    reference = there & (data.group == 0)
     event = data.event & there
-    test_event = (event & test).sum(-1)
-    n_events = event.sum(-1)
-    n, n_test = there.sum(-1), test.sum(-1)
-    failure = torch.zeros(len(n), dtype=torch.int8, device=n.device)
-    failure = torch.where((test_event == 0) | (test_event == n_events), NO_EVENTS_IN_AN_ARM, failure)
-    failure = torch.where(n_events == 0, NO_EVENTS, failure)
-    return torch.where((n_test == 0) | (n_test == n), NO_PATIENTS, failure)
+    failure = torch.where((event & test).any(-1) & (event & reference).any(-1), torch.zeros_like(NO_EVENTS), NO_EVENTS_IN_AN_ARM)
+    failure = torch.where(event.any(-1), failure, NO_EVENTS)
+    return torch.where(test.any(-1) & reference.any(-1), failure, NO_PATIENTS)
 
 
 def empty_arm(data: EventData) -> Int[Tensor, "replicate"]:

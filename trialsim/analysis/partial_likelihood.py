@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from trialsim.analysis.exact_ties import exact_likelihood
 from trialsim.analysis.risk_sets import RiskSets
 
 MAX_ITERATIONS = 30
@@ -105,6 +106,10 @@ def evaluate(
     coefficients: Float[Tensor, "column replicate"], x: Float[Tensor, "column replicate rank"], there: Tensor, risk: RiskSets, *, arm_free: bool
 ) -> Point:
     """Likelihood, score and Newton step. `arm_free` false: the last column is held where it is."""
+    if risk.exact:
+        log_likelihood, score, information = exact_likelihood(coefficients, x, there, risk)
+        step, pivots = _solve(information, score, arm_free=arm_free)
+        return Point(log_likelihood=log_likelihood, score=score, step=step, decrement=(score * step).sum(0), pivots=pivots)
     sums = _sums(coefficients, x, there, risk)
     score = (risk.event * x).sum(-1) - sums.mean.sum(-1)
     step, pivots = _solve(_information(sums, x), score, arm_free=arm_free)
@@ -158,10 +163,10 @@ def _solve(a: Float[Tensor, "column column replicate"], b: Float[Tensor, "column
     return solution, pivots
 
 
-def maximise(x: Float[Tensor, "column replicate rank"], there: Tensor, risk: RiskSets, *, arm_free: bool = True) -> Maximum:
-    """The largest likelihood over all coefficients, or over those of the covariates with the arm's held at 0."""
+def maximise(x: Float[Tensor, "column replicate rank"], there: Tensor, risk: RiskSets, *, arm_free: bool = True, start: Tensor | None = None) -> Maximum:
+    """The largest likelihood over all coefficients, or over those of the covariates with the arm's held where `start` has it (at 0)."""
     n_rows = x.shape[1]
-    at = torch.zeros(x.shape[:2], dtype=x.dtype, device=x.device)
+    at = torch.zeros(x.shape[:2], dtype=x.dtype, device=x.device) if start is None else start
     point = evaluate(at, x, there, risk, arm_free=arm_free)
     coefficients, found = at.clone(), point
     converged = torch.zeros(n_rows, dtype=torch.bool, device=x.device)

@@ -3,10 +3,11 @@
 Patients are sorted by stratum and then by falling time (at equal times the censored first, patients not in the analysis
 last), so that the sum of a weight over the risk set of rank r is a running sum along the ranks of its stratum. Where d
 events are tied, all d see the risk set of the whole group; Efron's method takes away the share l/d of the group's own
-weight from the l-th of them, l = 0, …, d - 1; Breslow's takes nothing.
+weight from the l-th of them, l = 0, …, d - 1; Breslow's takes nothing. The exact likelihood is not a sum over risk sets
+(`exact_ties`); it takes the layout only.
 
 **Source:** Efron 1977 (doi 10.1080/01621459.1977.10480613); Breslow 1974 (doi 10.2307/2529620); the backward recursion of
-Therneau & Grambsch 2000, section 3.3 (doi 10.1007/978-1-4757-3294-8). Exact ties are not handled.
+Therneau & Grambsch 2000, section 3.3 (doi 10.1007/978-1-4757-3294-8).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from trialsim.tensors import argsort_last, order_longest_first
 
-Ties = Literal["efron", "breslow"]
+Ties = Literal["efron", "breslow", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class RiskSets:
     """The sorted layout of a block. `event` is 1.0 where an event happened and 0.0 elsewhere, in rank order.
 
     `first` and `last` are the ranks of the first and the last event tied with this one (of the rank itself where there is no
-    tie); None when no replicate has tied events. `share` is l/d, None under Breslow's method. `start` and `end` are the first
+    tie); None when no replicate has tied events. `share` is l/d, None but under Efron's method. `start` and `end` are the first
     and the last rank of the stratum; None when there is one stratum.
     """
 
@@ -39,6 +40,7 @@ class RiskSets:
     share: Float[Tensor, "replicate rank"] | None
     start: Int[Tensor, "replicate rank"] | None
     end: Int[Tensor, "replicate rank"] | None
+    exact: bool = False
 
     def at_risk(self, weight: Float[Tensor, "*more replicate rank"]) -> Float[Tensor, "*more replicate rank"]:
         """At each event, the sum of `weight` over its risk set, corrected for ties."""
@@ -85,7 +87,7 @@ class RiskSets:
         order, event, *others = (None if field is None else field[which] for field in fields)
         assert order is not None
         assert event is not None
-        return RiskSets(order, event, *others)
+        return RiskSets(order, event, *others, exact=self.exact)
 
 
 def risk_sets(
@@ -116,7 +118,7 @@ def risk_sets(
         if ties == "efron":
             rank = torch.arange(time.shape[-1], device=time.device)
             share = (rank - first) / (last - first + 1).to(torch.float64)
-    return RiskSets(order=order, event=happened.to(torch.float64), first=first, last=last, share=share, start=start, end=end)
+    return RiskSets(order=order, event=happened.to(torch.float64), first=first, last=last, share=share, start=start, end=end, exact=ties == "exact")
 
 
 def _runs(new: Bool[Tensor, "replicate step"]) -> tuple[Int[Tensor, "replicate rank"], Int[Tensor, "replicate rank"]]:

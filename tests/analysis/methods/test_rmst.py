@@ -88,7 +88,7 @@ def test_longer_survival_favours_the_test_arm(simulated_events, method_of):
     found = method_of(Rmst, tau="10 days").estimate(data, favours=-1)
     assert (found.statistic > 2).all()
     assert (found.estimate > 0).all()
-    assert method_of(Rmst).scale == "days"
+    assert method_of(Rmst).scale == "rmst_difference"
     assert method_of(Rmst, measure="ratio").std_error_scale == "log_rmst_ratio"
 
 

@@ -42,8 +42,8 @@ class AverageHazardRatio(Analysis):
     """Average hazard ratio; see the module."""
 
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
-    scale: ClassVar[str | None] = "hazard_ratio"
-    std_error_scale: ClassVar[str | None] = "log_hazard_ratio"
+    scale: ClassVar[str | None] = "average_hazard_ratio"
+    std_error_scale: ClassVar[str | None] = "log_average_hazard_ratio"
 
     method: Literal["average_hazard_ratio"] = Field(description="Average hazard ratio.")
     tau: PositiveTime | None = Field(default=None, description="Up to which time; left out, the smaller of the arms' longest follow-up times.")

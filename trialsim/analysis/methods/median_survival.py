@@ -45,8 +45,8 @@ class MedianSurvival(Analysis):
     """Difference in median survival; see the module."""
 
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
-    scale: ClassVar[str | None] = "days"
-    std_error_scale: ClassVar[str | None] = "days"
+    scale: ClassVar[str | None] = "median_difference"
+    std_error_scale: ClassVar[str | None] = "median_difference"
 
     method: Literal["median_survival"] = Field(description="Median survival.")
     at: PositiveTime | None = Field(default=None, description="Where the density is estimated, if not at the median.")

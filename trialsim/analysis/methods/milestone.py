@@ -40,8 +40,8 @@ class Milestone(Analysis):
     """Difference in survival at a time; see the module."""
 
     endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
-    scale: ClassVar[str | None] = "difference"
-    std_error_scale: ClassVar[str | None] = "difference"
+    scale: ClassVar[str | None] = "milestone_difference"
+    std_error_scale: ClassVar[str | None] = "milestone_difference"
 
     method: Literal["milestone"] = Field(description="Survival at a milestone.")
     at: PositiveTime = Field(description="The milestone.")

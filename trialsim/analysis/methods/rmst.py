@@ -40,13 +40,13 @@ class Rmst(Analysis):
 
     @property
     def scale(self) -> str:  # type: ignore[override]
-        """Days of difference, or a ratio."""
-        return "days" if self.measure == "difference" else "rmst_ratio"
+        """A difference in days, or a ratio."""
+        return f"rmst_{self.measure}"
 
     @property
     def std_error_scale(self) -> str:  # type: ignore[override]
         """Days, or the log of the ratio."""
-        return "days" if self.measure == "difference" else "log_rmst_ratio"
+        return "rmst_difference" if self.measure == "difference" else "log_rmst_ratio"
 
     def estimate(self, data: EventData, *, favours: int) -> Estimates:  # type: ignore[override]
         """Restricted means, test minus reference; see `Analysis.estimate`. `favours` is about events: -1 when fewer are better."""
