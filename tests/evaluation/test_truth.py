@@ -17,6 +17,7 @@ from trialsim.evaluation.truth import (
     TrueValue,
     TwinSampler,
     cox_limit,
+    in_null_beyond,
     in_null_hypothesis,
     sampled_log_hazard_ratio,
     true_log_hazard_ratio,
@@ -229,3 +230,13 @@ def test_a_constant_difference_is_exact_and_a_difference_by_category_is_its_aver
 )
 def test_null_is_the_side_of_harm_exactly_or_by_3_mcse(true: TrueValue, rule: dict[str, Any], expected: bool) -> None:
     assert in_null_hypothesis(true, **rule) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "mcse", "expected"),
+    [(0.0, 0.0, False), (-0.3, 0.0, True), (0.3, 0.0, True), (0.5, 0.0, True), (-0.29, 0.0, False), (0.301, 0.001, False), (0.304, 0.001, True)],
+)
+@pytest.mark.parametrize("benefit", [1, -1])
+def test_arms_are_not_equivalent_beyond_either_edge(value: float, mcse: float, expected: bool, benefit: int) -> None:
+    edges = (-benefit * 0.3, benefit * 0.3)
+    assert in_null_beyond(TrueValue(value, mcse, 10**6 if mcse else 0), edges, benefit=benefit) is expected

@@ -73,6 +73,9 @@ class _Point:
     def rows(self, which: Tensor) -> _Point:
         return _Point(self.log_likelihood[which], self.step[:, which], self.decrement[which])
 
+    def at_rest(self) -> Tensor:
+        return torch.isfinite(self.decrement) & (self.step[-1].abs() < AT_REST)
+
 
 def maximise_ordinal(design: OrdinalDesign) -> OrdinalFit:
     """The maximum, from the observed shares and zeros."""
@@ -84,7 +87,7 @@ def maximise_ordinal(design: OrdinalDesign) -> OrdinalFit:
     for _ in range(MAX_ITERATIONS):
         done = ~(point.decrement >= SMALL_DECREMENT)
         if done.any():
-            found[:, live[done]], converged[live[done]] = trial[:, done], torch.isfinite(point.decrement[done])
+            found[:, live[done]], converged[live[done]] = trial[:, done], point.at_rest()[done]
             keep = ~done
             if not keep.any():
                 break
@@ -96,7 +99,7 @@ def maximise_ordinal(design: OrdinalDesign) -> OrdinalFit:
         trial = torch.where(better, at + point.step, 0.5 * (at + trial))
     else:
         found[:, live] = at
-        converged[live] = (point.decrement < FLAT) & (point.step[-1].abs() < AT_REST)
+        converged[live] = point.at_rest() & (point.decrement < FLAT)
     last, factor = _evaluate(design, found, n_thresholds)
     return OrdinalFit(
         coefficients=found[n_thresholds:], thresholds=found[:n_thresholds], factor=factor, log_likelihood=last.log_likelihood, converged=converged

@@ -28,8 +28,8 @@ from trialsim.analysis.normal_equations import Factor, combined, dot, factorise,
 from trialsim.records import ValueData
 
 MAX_ITERATIONS = 25
-SMALL_DECREMENT = 1e-18  # U'I⁻¹U: what is left is 1e-9 standard errors
-FLAT, AT_REST = 1e-6, 1e-6
+SMALL_DECREMENT = 1e-12  # U'I⁻¹U before the last step; Newton's error is squared by it
+FLAT, AT_REST = 1e-6, 1e-3
 
 
 class Family(Protocol):
@@ -150,7 +150,6 @@ class Fit:
     coefficients: Float[Tensor, "column replicate"]
     factor: Factor
     residual: Float[Tensor, "replicate patient"]
-    log_likelihood: Float[Tensor, "replicate"]
     converged: Bool[Tensor, "replicate"]
 
     @property
@@ -184,6 +183,10 @@ class _Point:
     def rows(self, which: Tensor) -> _Point:
         return _Point(self.log_likelihood[which], self.step[:, which], self.decrement[which])
 
+    def at_rest(self) -> Tensor:
+        """Whether the arm's coefficient is; under separation its steps are of size 1 for ever."""
+        return torch.isfinite(self.decrement) & (self.step[-1].abs() < AT_REST)
+
 
 def maximise(family: Family, design: Design, start: Float[Tensor, "replicate"]) -> Fit:
     """The maximum, from the constant `start` and zeros."""
@@ -195,7 +198,7 @@ def maximise(family: Family, design: Design, start: Float[Tensor, "replicate"]) 
     for _ in range(MAX_ITERATIONS):
         done = ~(point.decrement >= SMALL_DECREMENT)  # a NaN is over, too
         if done.any():
-            coefficients[:, live[done]], converged[live[done]] = trial[:, done], torch.isfinite(point.decrement[done])
+            coefficients[:, live[done]], converged[live[done]] = trial[:, done], point.at_rest()[done]
             keep = ~done
             if not keep.any():
                 break
@@ -207,13 +210,12 @@ def maximise(family: Family, design: Design, start: Float[Tensor, "replicate"]) 
         trial = torch.where(better, at + point.step, 0.5 * (at + trial))
     else:
         coefficients[:, live] = at
-        converged[live] = (point.decrement < FLAT) & (point.step[-1].abs() < AT_REST)
-    residual, weight, each = family.at(design.eta(coefficients), design.y)
+        converged[live] = point.at_rest() & (point.decrement < FLAT)
+    residual, weight, _ = family.at(design.eta(coefficients), design.y)
     return Fit(
         coefficients=coefficients,
         factor=factorise(weighted_products(design.x, weight)),
         residual=residual * design.there,
-        log_likelihood=(each * design.there).sum(-1),
         converged=converged,
     )
 

@@ -71,7 +71,9 @@ def weighted_products(x: Float[Tensor, "column replicate patient"], weight: Floa
     p = len(x)
     a = torch.zeros((p, p, x.shape[1]), dtype=x.dtype, device=x.device)
     for j in range(p):
-        a[j, : j + 1] = (weight * x[j] * x[: j + 1]).sum(-1)
+        weighted = weight * x[j]
+        for k in range(j + 1):
+            a[j, k] = (weighted * x[k]).sum(-1)
     return a
 
 

@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 Structure = Literal["independence", "exchangeable", "ar1", "unstructured"]
-BISECTIONS = 55
+MAX_ITERATIONS = 60
+SETTLED = 1e-14
 
 
 def correlation(residual: list[Tensor], there: list[Tensor], scale: Float[Tensor, "replicate"], structure: Structure) -> dict[tuple[int, int], Tensor]:
@@ -51,18 +52,32 @@ def _autoregressive(lagged: dict[int, tuple[Tensor, Tensor]]) -> Float[Tensor, "
     first, number = lagged[1]
     sign = torch.where(first < 0, -1.0, 1.0).to(first.dtype)
 
-    def equation(alpha: Tensor) -> Tensor:
-        total = torch.zeros_like(alpha)
+    def equation(size: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope = torch.zeros_like(size), torch.zeros_like(size)
         for gap, (product, count) in lagged.items():
-            total = total + gap * (sign * alpha) ** (gap - 1) * (product - count * (sign * alpha) ** gap)
-        return sign * total
+            signed = product * sign**gap
+            power = size ** (gap - 1)
+            value = value + gap * power * (signed - count * power * size)
+            slope = slope - gap * (2 * gap - 1) * count * power * power
+            if gap > 1:
+                slope = slope + gap * (gap - 1) * size ** (gap - 2) * signed
+        return value, slope
 
     low, high = torch.zeros_like(first), torch.ones_like(first)
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        above = equation(middle) > 0
-        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-    return torch.where(number > 0, sign * 0.5 * (low + high), 0.0)
+    at = (first.abs() / number.clamp(min=1.0)).clamp(0.01, 0.99)
+    active = torch.ones_like(number, dtype=torch.bool)
+    for _ in range(MAX_ITERATIONS):
+        value, slope = equation(at)
+        low, high = torch.where(value > 0, at, low), torch.where(value > 0, high, at)
+        proposal = at - value / slope
+        inside = (proposal > low) & (proposal < high)
+        proposal = torch.where(inside, proposal, 0.5 * (low + high))
+        moved = (proposal - at).abs()
+        at = torch.where(active, proposal, at)
+        active = active & (moved > SETTLED)
+        if not active.any():
+            break
+    return torch.where(number > 0, sign * at, 0.0)
 
 
 def _total(parts: list[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import torch
+from pydantic import ValidationError
 
 from trialsim.analysis import p_value
 from trialsim.analysis.methods.ancova import Ancova
@@ -113,3 +114,68 @@ def test_type_one_error_is_alpha(method_of):
     group = (torch.arange(40) % 2).to(torch.int8).expand(20_000, 40)
     p = p_value(method_of(Ancova).estimate(ValueData(value=value, group=group, covariates=covariates), favours=1), sides=1)
     assert abs((p < 0.025).double().mean().item() - 0.025) < 3 * math.sqrt(0.025 * 0.975 / 20_000)
+
+
+def _arms_of(data: ValueData, row: int) -> np.ndarray:
+    return np.column_stack([(data.group[row] == group).numpy() for group in (*range(2, data.n_groups), 1)]).astype(float)
+
+
+@pytest.mark.parametrize("robust", KINDS)
+def test_several_arms_share_one_residual_variance(robust, simulated, method_of):
+    data = simulated("normal", replicates=4, n=90, columns=2, groups=3, effect=0.4)
+    found = method_of(Ancova, robust=robust).estimate(data, favours=1)
+    for row in range(4):
+        x = np.column_stack([np.ones(90), data.covariates[row].numpy(), _arms_of(data, row)])
+        fit = sm.OLS(data.value[row].numpy(), x).fit(cov_type=KINDS[robust], use_t=True)
+        assert found.df[row].item() == fit.df_resid
+        assert found.estimate[row].item() == pytest.approx(fit.params[-1], rel=1e-9)
+        assert found.std_error[row].item() == pytest.approx(fit.bse[-1], rel=1e-9)
+
+
+@pytest.mark.parametrize("robust, kind", [(False, "HC2"), ("hc2", "HC2"), ("hc3", "HC3")])
+@pytest.mark.parametrize("groups", [2, 3])
+def test_interactions_are_those_of_a_regression_on_centred_covariates(robust, kind, groups, simulated, method_of):
+    data = simulated("normal", replicates=4, n=120, columns=2, groups=groups, effect=0.4)
+    found = method_of(Ancova, interaction=True, robust=robust).estimate(data, favours=1)
+    for row in range(4):
+        centred = data.covariates[row].numpy() - data.covariates[row].numpy().mean(0)
+        arms = _arms_of(data, row)
+        products = np.column_stack([arm * column for arm in arms.T for column in centred.T])
+        x = np.column_stack([np.ones(120), centred, products, arms])
+        fit = sm.OLS(data.value[row].numpy(), x).fit(cov_type=kind, use_t=True)
+        assert found.df[row].item() == fit.df_resid
+        assert found.estimate[row].item() == pytest.approx(fit.params[-1], rel=1e-9)
+        assert found.std_error[row].item() == pytest.approx(fit.bse[-1], rel=1e-9)
+
+
+def test_a_contrast_is_the_slope_over_the_scores(simulated):
+    data = simulated("normal", replicates=4, n=90, columns=1, groups=3)
+    treatment = {"test": ["low", "high"], "reference": "placebo"}
+    method = Ancova(method="ancova", endpoint="y", treatment=treatment, contrast={"placebo": 0, "low": 54, "high": 81})
+    found = method.estimate(data, favours=-1)
+    for row in range(4):
+        dose = np.array([0.0, 54.0, 81.0])[data.group[row].numpy()]
+        x = np.column_stack([np.ones(90), data.covariates[row].numpy(), dose])
+        fit = sm.OLS(data.value[row].numpy(), x).fit()
+        assert found.estimate[row].item() == pytest.approx(fit.params[-1], rel=1e-9)
+        assert found.std_error[row].item() == pytest.approx(fit.bse[-1], rel=1e-9)
+        assert found.statistic[row].item() == pytest.approx(-fit.tvalues[-1], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"contrast": {"a": 1.0}}, "a score for each of b, a"),
+        ({"contrast": {"a": 1.0, "b": 1.0}}, "scores that differ"),
+        ({"contrast": {"a": 1.0, "b": 0.0}, "interaction": True}, "cannot be combined"),
+    ],
+)
+def test_a_contrast_that_makes_no_sense_is_refused(options, message, method_of):
+    with pytest.raises(ValidationError, match=message):
+        method_of(Ancova, **options)
+
+
+@pytest.mark.parametrize("options", [{"interaction": True}, {"contrast": {"a": 1.0, "b": 0.0}}], ids=str)
+def test_options_do_not_depend_on_the_block(options, simulated, assert_same_bits, method_of):
+    data = simulated("normal", n=61, columns=2, groups=2 if "contrast" in options else 3, absent=True)
+    assert_same_bits(method_of(Ancova, **options), data)

@@ -80,7 +80,8 @@ class Logistic(Analysis):
         extreme = (design.eta(fit.coefficients).abs() > LARGE).any(-1)
         failure = torch.zeros(len(n), dtype=torch.int8, device=n.device)
         failure = torch.where(fit.converged, failure, torch.where(extreme, COMPLETE_SEPARATION, DID_NOT_CONVERGE))
-        failure = torch.where(fit.singular & fit.converged, SINGULAR, failure)
+        # Information vanishes as a coefficient runs away, too.
+        failure = torch.where(fit.singular, torch.where(extreme, COMPLETE_SEPARATION, SINGULAR), failure)
         failure = torch.where(total == n, NO_VARIANCE, failure)
         failure = torch.where(total == 0, NO_EVENTS, failure)
         failure = torch.where((design.n_of(1) == 0) | (design.n_of(0) == 0), NO_PATIENTS, failure)

@@ -10,7 +10,7 @@ variable than Poisson's) k is 0 and the fit is Poisson's. `marginal: true` is g-
 Several test arms are levels of one model with one k. Patients with a missing value or covariate, or without exposure, are
 left out. Fails without an event, or without one in either arm.
 
-**Source:** Lawless 1987 (doi 10.2307/3314912); k by Newton's method, dispersion as in Venables & Ripley 2002, section 7.4
+**Source:** Lawless 1987 (doi 10.2307/3314912); dispersion as in Venables & Ripley 2002, section 7.4
 (`MASS::glm.nb`, θ = 1/k; doi 10.1007/978-0-387-21706-2); Cox & Reid 1987 (doi 10.1111/j.2517-6161.1987.tb01422.x).
 """
 
@@ -36,6 +36,7 @@ SMALL_DECREMENT = 1e-18
 NO_DISPERSION = 1e-9
 WIDTH = 64  # of the sums over counts, so that they do not depend on the largest count of a block
 NEAR = 0.02  # below, power series
+STEADY = 1e-5  # a smaller move says nothing new about the bend
 
 
 class NegativeBinomial(CountRegression):
@@ -66,11 +67,18 @@ class NegativeBinomial(CountRegression):
 
 @dataclass(frozen=True, slots=True)
 class NegativeBinomialFit:
-    """The regression, its dispersion k and the observed information of k (NaN where k is 0)."""
+    """The regression and its dispersion k (0: Poisson's)."""
 
     fit: Fit
     dispersion: Float[Tensor, "replicate"]
-    information: Float[Tensor, "replicate"]
+
+
+def likelihood_of(found: NegativeBinomialFit, design: Design) -> tuple[Float[Tensor, "replicate"], Float[Tensor, "replicate"]]:
+    """log L at the fit, and the observed information of k at these coefficients; the variance of θ = 1/k is 1/(k⁴ information)."""
+    k, tails, eta = found.dispersion, _tails(design.y), design.eta(found.fit.coefficients)
+    mu = torch.exp(eta) * design.there
+    log_likelihood = _log_likelihood(k, mu, design.y, tails) + (design.y * eta).sum(-1) - torch.lgamma(design.y + 1.0).sum(-1)
+    return log_likelihood, -_slope(k, mu, 1.0 + k[:, None] * mu, design.y, tails)[1]
 
 
 def negative_binomial_fit(design: Design, *, adjusted: bool = False) -> NegativeBinomialFit:
@@ -80,7 +88,8 @@ def negative_binomial_fit(design: Design, *, adjusted: bool = False) -> Negative
     excess = ((design.y - mu) * (design.y - mu) - design.y).sum(-1)
     score = 0.5 * excess
     if adjusted:
-        score = score + _adjustment(poisson.factor, design, mu, torch.ones_like(mu), mu, design.y - mu, torch.zeros_like(score))
+        drift = poisson.factor.solve((design.x * (mu * (mu - design.y))).sum(-1))
+        score = score + _adjustment(poisson.factor, design, torch.ones_like(mu), mu, drift)
     total = design.y.sum(-1)
     free = poisson.converged & (score > 0) & (total > 0)
     coefficients, k = poisson.coefficients.clone(), torch.zeros_like(total)
@@ -88,43 +97,48 @@ def negative_binomial_fit(design: Design, *, adjusted: bool = False) -> Negative
     if free.any():
         live = free.nonzero()[:, 0]
         start = (2.0 * score / (mu * mu).sum(-1)).clamp(min=1e-3)[live]
-        found = _alternate(design.rows(live), _tails(design.y[live]), coefficients[:, live], start, adjusted=adjusted)
+        found = _joint(design.rows(live), _tails(design.y[live]), coefficients[:, live], start, adjusted=adjusted)
         coefficients[:, live], k[live], converged[live] = found
-    eta = design.eta(coefficients)
-    mu = torch.exp(eta) * design.there
+    mu = torch.exp(design.eta(coefficients)) * design.there
     spread = 1.0 + k[:, None] * mu
-    likelihood, _, curvature = _dispersion(k, mu, design.y, _tails(design.y))
     fit = Fit(
         coefficients=coefficients,
         factor=factorise(weighted_products(design.x, mu / spread)),
         residual=(design.y - mu) / spread,
-        log_likelihood=likelihood + (design.y * eta).sum(-1) - torch.lgamma(design.y + 1.0).sum(-1),
         converged=converged,
     )
-    return NegativeBinomialFit(fit=fit, dispersion=k, information=torch.where(k > 0, -curvature, torch.nan))
+    return NegativeBinomialFit(fit=fit, dispersion=k)
 
 
-def _alternate(
+def _joint(
     design: Design, tails: Tensor, coefficients: Tensor, k: Tensor, *, adjusted: bool
 ) -> tuple[Float[Tensor, "column row"], Float[Tensor, "row"], Bool[Tensor, "row"]]:
-    """Steps of Fisher scoring in the coefficients and of Newton in log k by turns, each replicate to its own rest."""
+    """Newton's steps in coefficients and log k together, each replicate to its own rest.
+
+    With J the observed information of b, c = ∂²log L/∂b∂k and d = J⁻¹c the drift of b with k, elimination of b leaves the slope
+    s_k + d's_b and the bend l_kk + c'd of the profile; the bend of the adjustment is its secant.
+    """
     last_b, last_k, converged = coefficients.clone(), k.clone(), torch.zeros(len(k), dtype=torch.bool, device=k.device)
     live = torch.arange(len(k), device=k.device)
+    move = before = secant = torch.zeros_like(k)
     for _ in range(MAX_ITERATIONS):
         mu = torch.exp(design.eta(coefficients)) * design.there
         spread = 1.0 + k[:, None] * mu
         residual, weight = (design.y - mu) / spread, mu / spread
-        factor = factorise(weighted_products(design.x, weight))
-        score = (design.x * residual).sum(-1)
-        step = factor.solve(score)
-        _, slope, curvature = _dispersion(k, mu, design.y, tails)
-        if adjusted:
-            slope = slope + _adjustment(factor, design, mu, spread, weight, residual, k)
+        observed = factorise(weighted_products(design.x, weight * (1.0 + k[:, None] * design.y) / spread))
+        score, mixed = (design.x * residual).sum(-1), (design.x * (-residual * weight)).sum(-1)
+        step, drift = observed.solve(score), observed.solve(mixed)
+        slope, curvature = _slope(k, mu, spread, design.y, tails)
+        slope, curvature = slope + dot(score, drift), curvature + dot(mixed, drift)
         slope, bend = k * slope, k * k * curvature + k * slope
+        if adjusted:
+            extra = k * _adjustment(factorise(weighted_products(design.x, weight)), design, spread, weight, drift)
+            secant = torch.where(move.abs() > STEADY, (extra - before) / move, secant)
+            slope, bend, before = slope + extra, torch.where(bend + secant < 0, bend + secant, bend), extra
         concave = bend < 0
         move = torch.where(concave, -slope / bend, torch.sign(slope) * 0.5).clamp(-1.0, 1.0)
         rest = (dot(score, step) < SMALL_DECREMENT) & (slope * move < SMALL_DECREMENT) & concave
-        coefficients, k = coefficients + step, k * torch.exp(move)
+        coefficients, k = coefficients + step + drift * (k * move), k * torch.exp(move)
         gone = (k < NO_DISPERSION) | torch.isnan(k) | torch.isnan(step).any(0)
         last_b[:, live], last_k[live] = coefficients, k
         converged[live] = rest
@@ -132,31 +146,45 @@ def _alternate(
         if not keep.any():
             break
         live, design, tails, coefficients, k = live[keep], design.rows(keep), tails[keep], coefficients[:, keep], k[keep]
+        move, before, secant = move[keep], before[keep], secant[keep]
     return last_b, last_k, converged
 
 
-def _dispersion(k: Tensor, mu: Tensor, y: Tensor, tails: Tensor) -> tuple[Float[Tensor, "row"], Float[Tensor, "row"], Float[Tensor, "row"]]:
-    """The part of log L that depends on k (without y log μ and log y!), and its first two derivatives in k."""
-    x = k[:, None] * mu
-    spread = 1.0 + x
-    log_spread = torch.log1p(x)
+def _slope(k: Tensor, mu: Tensor, spread: Tensor, y: Tensor, tails: Tensor) -> tuple[Float[Tensor, "row"], Float[Tensor, "row"]]:
+    """First and second derivative of log L in k."""
+    x = spread - 1.0
     near = x < NEAR
     safe = torch.where(near, 1.0, x)
-    small = torch.where(near, x, 0.0)
-    g = torch.where(near, _series(small, [(i + 1) / (i + 2) for i in range(9)]), (log_spread - safe / (1.0 + safe)) / (safe * safe))
-    slope_g = torch.where(near, -_series(small, [(i + 1) * (i + 2) / (i + 3) for i in range(9)]), 1.0 / (safe * (1.0 + safe) * (1.0 + safe)) - 2.0 * g / safe)
-    per_mean = torch.where(near, mu * _series(small, [1.0 / (i + 1) for i in range(9)]), log_spread / torch.where(k > 0, k, 1.0)[:, None])
-    log_likelihood = -(y * log_spread + per_mean).sum(-1)
-    slope = (mu * mu * g - y * mu / spread).sum(-1)
-    curvature = (mu * mu * mu * slope_g + y * mu * mu / (spread * spread)).sum(-1)
+    log_spread = torch.log(torch.where(near, 2.0, spread))
+    g = (log_spread - safe / (1.0 + safe)) / (safe * safe)
+    slope_g = 1.0 / (safe * (1.0 + safe) * (1.0 + safe)) - 2.0 * g / safe
+    if bool(near.any()):
+        small = torch.where(near, k[:, None] * mu, 0.0)
+        g = torch.where(near, _series(small, [(i + 1) / (i + 2) for i in range(9)]), g)
+        slope_g = torch.where(near, -_series(small, [(i + 1) * (i + 2) / (i + 3) for i in range(9)]), slope_g)
+    squared = mu * mu
+    slope = (squared * g - y * mu / spread).sum(-1)
+    curvature = (squared * (mu * slope_g + y / (spread * spread))).sum(-1)
     for first in range(0, tails.shape[-1], WIDTH):
         j = torch.arange(first, first + WIDTH, dtype=torch.float64, device=k.device)
         n = tails[:, first : first + WIDTH]
         ratio = j / (1.0 + k[:, None] * j)
-        log_likelihood = log_likelihood + (n * torch.log1p(k[:, None] * j)).sum(-1)
         slope = slope + (n * ratio).sum(-1)
         curvature = curvature - (n * ratio * ratio).sum(-1)
-    return log_likelihood, slope, curvature
+    return slope, curvature
+
+
+def _log_likelihood(k: Tensor, mu: Tensor, y: Tensor, tails: Tensor) -> Float[Tensor, "row"]:
+    """The part of log L that depends on k: without y log μ and log y!."""
+    x = k[:, None] * mu
+    log_spread = torch.log1p(x)
+    small = torch.where(x < NEAR, x, 0.0)
+    per_mean = torch.where(x < NEAR, mu * _series(small, [1.0 / (i + 1) for i in range(9)]), log_spread / torch.where(k > 0, k, 1.0)[:, None])
+    found = -(y * log_spread + per_mean).sum(-1)
+    for first in range(0, tails.shape[-1], WIDTH):
+        j = torch.arange(first, first + WIDTH, dtype=torch.float64, device=k.device)
+        found = found + (tails[:, first : first + WIDTH] * torch.log1p(k[:, None] * j)).sum(-1)
+    return found
 
 
 def _series(x: Tensor, coefficients: list[float]) -> Tensor:
@@ -184,10 +212,7 @@ def _leverage(factor: Factor, x: Float[Tensor, "column replicate patient"]) -> F
     return total
 
 
-def _adjustment(factor: Factor, design: Design, mu: Tensor, spread: Tensor, weight: Tensor, residual: Tensor, k: Tensor) -> Float[Tensor, "row"]:
-    """The derivative in k of -½ log |X'WX|, with the coefficients following k."""
-    leverage = _leverage(factor, design.x)
-    observed = factorise(weighted_products(design.x, weight * (1.0 + k[:, None] * design.y) / spread))
-    drift = observed.solve((design.x * (-residual * weight)).sum(-1))
+def _adjustment(factor: Factor, design: Design, spread: Tensor, weight: Tensor, drift: Tensor) -> Float[Tensor, "row"]:
+    """The derivative in k of -½ log |X'WX|, with the coefficients following k; `factor` is of X'WX."""
     change = -weight * weight + weight / spread * combined(drift, design.x)
-    return -0.5 * (leverage * change).sum(-1)
+    return -0.5 * (_leverage(factor, design.x) * change).sum(-1)

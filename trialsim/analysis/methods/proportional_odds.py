@@ -61,7 +61,8 @@ class ProportionalOdds(Analysis):
         extreme = (combined(fit.coefficients, design.x).abs() > LARGE).any(-1)
         failure = torch.zeros(len(level), dtype=torch.int8, device=level.device)
         failure = torch.where(fit.converged, failure, torch.where(extreme, COMPLETE_SEPARATION, DID_NOT_CONVERGE))
-        failure = torch.where((fit.factor.pivots[-1] == 0) & fit.converged, SINGULAR, failure)
+        singular = fit.factor.pivots[-1] == 0  # information vanishes as a coefficient runs away, too
+        failure = torch.where(singular, torch.where(extreme, COMPLETE_SEPARATION, SINGULAR), failure)
         failure = torch.where(n_levels < 2, NO_VARIANCE, failure)
         empty = ~(there & (data.group == 0)).any(-1) | ~(there & (data.group == 1)).any(-1)
         failure = torch.where(empty, NO_PATIENTS, failure)

@@ -65,7 +65,7 @@ class Wilcoxon(Analysis):
 
     def statistic_at(self, data: ValueData, found: Estimates, value: float, *, favours: int) -> Float[Tensor, "replicate"]:  # type: ignore[override]
         """The one-sided test of a shift of `value`; see `Analysis.statistic_at`."""
-        return self._statistic(rank_sum(data.value - value * (data.group == 1), data.group), favours, sides=1)
+        return self._statistic(rank_sum(torch.where(data.group == 1, data.value - value, data.value), data.group), favours, sides=1)
 
     def _statistic(self, ranks: RankSum, favours: int, *, sides: int) -> Float[Tensor, "replicate"]:
         away = favours * (ranks.u - ranks.expected)
