@@ -41,14 +41,12 @@ class MissingData(Part):
     depends_on: str | None = Field(
         None, description="What the odds of being missing depend on: a covariate, previous_value (default of mar) or current_value (default of mnar)."
     )
-    log_odds_per_unit: Number | None = Field(None, description="Log odds of being missing per unit of `depends_on`.")
+    log_odds_per_unit: Number | None = Field(None, description="Log odds of being missing per unit of `depends_on`; absent: 0, so that nothing depends on it.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.mechanism == "mcar" and (self.depends_on is not None or self.log_odds_per_unit is not None):
             raise PydanticCustomError("missing_data", "mcar depends on nothing; leave depends_on and log_odds_per_unit out, or write mar or mnar")
-        if self.mechanism != "mcar" and self.log_odds_per_unit is None:
-            raise PydanticCustomError("missing_data", "{text}", {"text": f"{self.mechanism} needs log_odds_per_unit"})
         if self.mechanism == "mar" and self.depends_on == CURRENT:
             raise PydanticCustomError("missing_data", "what depends on the current value is mnar")
         if self.mechanism == "mnar" and self.depends_on not in (None, CURRENT):

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from trialsim.analysis import Analysis, GraphProcedure, Treatment
 from trialsim.design import FutilityRule, HazardRatioAbove
+from trialsim.records import RecurrentData
 from trialsim.spec.looks import endpoint_name
 from trialsim.spec.names import TWIN_PROGNOSIS, Names, is_not
 from trialsim.spec.nodes import Found, Path
 from trialsim.spec.protocol import Protocol
 from trialsim.spec.rules.estimands import check_treatment
+from trialsim.twins.events import Recurrent
+from trialsim.twins.values import NegativeBinomial
 
 
 def treatment_of(protocol: Protocol, analysis: Analysis) -> Treatment | None:
@@ -32,6 +35,7 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
             yield Found((*path, "alpha"), f"{analysis.alpha:g} is more than 0.5 per side")
         yield from _covariates(analysis, path, names)
         yield from _method(protocol, analysis, path)
+        yield from _recurs(protocol, analysis, path)
         yield from _named_arms(protocol, analysis, path, names)
         yield from (Found((*path, "futility"), message, on_key=True) for message in futility_problems(protocol, analysis, analysis.futility))
     for family, spanning in protocol.multiplicity.items():
@@ -79,6 +83,27 @@ def _method(protocol: Protocol, analysis: Analysis, path: Path) -> Iterator[Foun
         )
 
 
+def _cause(protocol: Protocol, analysis: Analysis, cause: str, path: Path) -> Iterator[Found]:
+    name = endpoint_name(protocol, analysis) or ""
+    components = protocol.endpoints[name].components if name in protocol.endpoints else ()
+    if components and cause not in components:
+        yield Found((*path, "cause"), is_not(cause, f'an outcome of endpoint "{name}"', components, "outcomes"))
+
+
+def _recurs(protocol: Protocol, analysis: Analysis, path: Path) -> Iterator[Found]:
+    """A method for recurrent events needs an outcome whose events come again."""
+    name = endpoint_name(protocol, analysis) or ""
+    if analysis.takes is not RecurrentData or name not in protocol.endpoints or protocol.truth is None:
+        return
+    processes = {target: process for outcome, process in protocol.truth.outcomes.items() for target in process.targets(outcome)}
+    for outcome in protocol.endpoints[name].components:
+        process = processes.get(outcome)
+        again = process is None or isinstance(process, Recurrent) or (isinstance(process, NegativeBinomial) and process.over_time)
+        if not again:
+            message = f'{getattr(analysis, "method", "")} needs events that come again; "{outcome}" does not (see dist: recurrent)'
+            yield Found((*path, "method"), message)
+
+
 def _named_arms(protocol: Protocol, analysis: Analysis, path: Path, names: Names) -> Iterator[Found]:
     """Options of single methods that name arms, endpoints or visits."""
     for option in ("contrast", "trend"):
@@ -98,6 +123,8 @@ def _named_arms(protocol: Protocol, analysis: Analysis, path: Path, names: Names
     cause = getattr(analysis, "cause", None)
     if cause is not None and names.has_truth and cause not in names.outcomes:
         yield Found((*path, "cause"), is_not(cause, "an outcome", names.outcomes, "outcomes"))
+    elif cause is not None and names.has_truth:
+        yield from _cause(protocol, analysis, cause, path)
     treatment = treatment_of(protocol, analysis)
     if isinstance(analysis.multiplicity, GraphProcedure) and treatment is not None:
         for arm in analysis.multiplicity.graph.weights:

@@ -8,10 +8,17 @@ from typing import get_args
 from trialsim.spec.names import Names, is_not
 from trialsim.spec.nodes import Found
 from trialsim.spec.protocol import Protocol
-from trialsim.twins.events import EventProcess
+from trialsim.twins.events import EventProcess, IllnessDeath, Recurrent
+from trialsim.twins.events.illness_death import TRANSITIONS
 from trialsim.twins.process import OutcomeProcess
-from trialsim.twins.values import NormalValue
+from trialsim.twins.values import Bernoulli, NegativeBinomial, NormalValue, Ordinal, Poisson
 
+MEASURED: dict[str, tuple[tuple[type[OutcomeProcess], ...], str]] = {
+    "binary": ((Bernoulli,), "a bernoulli outcome"),
+    "ordinal": ((Ordinal,), "an ordinal outcome"),
+    "count": ((Poisson, NegativeBinomial, Recurrent), "a poisson, negative_binomial or recurrent outcome"),
+}
+"""Type of endpoint -> the outcomes it can measure, and how these are called."""
 EVENT_PROCESSES: tuple[type[OutcomeProcess], ...] = get_args(EventProcess)
 
 
@@ -31,10 +38,15 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
             if process is None:
                 continue
             is_event = isinstance(process, EVENT_PROCESSES)
-            if endpoint.type == "time_to_event" and not is_event:
-                yield Found((*path, *place), f'"{outcome}" is a value, not an event; a time_to_event endpoint needs an event time')
-            if endpoint.type == "continuous" and is_event:
+            if isinstance(process, IllnessDeath) and outcome in outcomes:
+                yield Found((*path, *place), f'"{outcome}" is a process; name what it yields: {", ".join(TRANSITIONS)}')
+            elif endpoint.is_event and not is_event:
+                yield Found((*path, *place), f'"{outcome}" is a value, not an event; a {endpoint.type} endpoint needs an event time')
+            elif endpoint.type == "continuous" and is_event:
                 yield Found((*path, *place), f'"{outcome}" is an event time; a continuous endpoint needs a value')
+            elif endpoint.type in MEASURED and not isinstance(process, MEASURED[endpoint.type][0]):
+                kind = getattr(process, "dist", getattr(process, "model", ""))
+                yield Found((*path, *place), f'"{outcome}" is {kind}; {"an" if endpoint.type == "ordinal" else "a"} {endpoint.type} endpoint measures {MEASURED[endpoint.type][1]}')
             changes = endpoint.change_from in names.visits and endpoint.change_from not in endpoint.at
             if changes and isinstance(process, NormalValue) and process.baseline is None:
                 yield Found(
@@ -44,6 +56,8 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
         for index, visit in enumerate(endpoint.at):
             if visit not in names.visits:
                 yield Found((*path, "at", index), is_not(visit, "a visit", names.visits, "visits"))
+        if endpoint.change_from is not None and endpoint.type != "continuous":
+            yield Found((*path, "change_from"), f"a change is that of a continuous endpoint; this one is {endpoint.type}")
         if endpoint.change_from is not None and endpoint.change_from not in names.visits:
             yield Found((*path, "change_from"), is_not(endpoint.change_from, "a visit", names.visits, "visits"))
         if endpoint.change_from is not None and endpoint.change_from in endpoint.at:

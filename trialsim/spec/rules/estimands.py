@@ -10,6 +10,16 @@ from trialsim.spec.names import Names, is_not
 from trialsim.spec.nodes import Found, Path
 from trialsim.spec.protocol import Protocol
 
+SUMMARISED: dict[str, tuple[str, ...]] = {
+    "rmst_difference": ("time_to_event", "composite"),
+    "milestone_difference": ("time_to_event", "composite"),
+    "difference_in_proportions": ("binary",),
+    "risk_ratio": ("binary",),
+    "odds_ratio": ("binary", "ordinal"),
+    "rate_ratio": ("count", "time_to_event"),
+}
+"""Summary measure -> the endpoints that have it; those not named have rules of their own, or none."""
+
 
 def check_treatment(treatment: Treatment, path: Path, names: Names) -> Iterator[Found]:
     """Arms of a comparison."""
@@ -29,6 +39,9 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
         endpoint = protocol.endpoints.get(estimand.endpoint)
         if estimand.endpoint not in names.endpoints:
             yield Found(variable, is_not(estimand.endpoint, "an endpoint", names.endpoints, "endpoints"))
+        if endpoint is not None and endpoint.type not in SUMMARISED.get(estimand.summary_measure, (endpoint.type,)):
+            needs = " or ".join(SUMMARISED[estimand.summary_measure])
+            yield Found((*path, "summary_measure"), f'{estimand.summary_measure} summarises a {needs} endpoint; "{estimand.endpoint}" is {endpoint.type}')
         if estimand.visit is not None:
             if estimand.visit not in names.visits:
                 yield Found((*path, "variable", "at"), is_not(estimand.visit, "a visit", names.visits, "visits"))

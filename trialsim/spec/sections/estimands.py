@@ -77,5 +77,3 @@ class Estimand(Part):
         for name, event in self.intercurrent_events.items():
             if event.strategy != "treatment_policy":
                 yield f"the {event.strategy} strategy for {name}"
-        if self.summary_measure not in ("hazard_ratio", "difference_in_means"):
-            yield f"summary_measure: {self.summary_measure}"
