@@ -6,6 +6,9 @@ among a patient's events, or (`robust: false`) the information's, which is right
 covariates. Tied events by Efron's or Breslow's method. With several test arms each has its own indicator in one model. Patients
 with a missing covariate are left out (complete cases).
 
+The sandwich is a little too small in small samples: with one event a patient on average and a gamma frailty of variance 1 the
+one-sided level at a nominal 0.025 is 0.031, 0.028 and 0.027 for 100, 200 and 400 patients.
+
 **Source:** Lin, Wei, Yang & Ying 2000 (doi 10.1111/1467-9868.00259); Andersen & Gill 1982 (doi 10.1214/aos/1176345976); see
 `recurrent_events`.
 """
