@@ -17,7 +17,6 @@ take torch's log and inverse error function of the device, whose last bits diffe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -25,18 +24,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trialsim.block import Block
 from trialsim.philox import PER_COUNTER, lanes
 
 LANE = 64
 SMALLEST = 2.0**-54
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The replicates first, first + 1, …, first + size - 1 of a cell: the unit of work."""
-
-    first: int
-    size: int
 
 
 def philox_key(seed: int | str, purpose: str) -> tuple[int, int]:

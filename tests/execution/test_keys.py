@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from trialsim.execution.keys import cell_key, chunk_key, content_hash
+from trialsim.execution.chunks import chunk_key
+from trialsim.execution.keys import cell_key, content_hash
 from trialsim.execution.manifest import engine_versions
 from trialsim.rng import Block
 from trialsim.simulate import compile_trial

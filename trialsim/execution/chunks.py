@@ -1,19 +1,24 @@
 """The fixed pieces of a cell: 4,096 replicates each, whatever the block size, so that totals are the same bits.
 
-A chunk is simulated block by block (small enough for the cache) and put together again.
+A chunk is simulated block by block (small enough for the cache) and put together again. Only that needs torch: how a run
+stands is told without.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from trialsim.block import Block
 
-from trialsim.records import AnalysisRecord, TrialRecord
-from trialsim.rng import Block
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from trialsim.records import AnalysisRecord, TrialRecord
+
+KEY_LENGTH = 32
 CHUNK = 4096
 PATIENTS_AT_ONCE = 409_600
 """Patients simulated at once, unless asked otherwise: 1,024 trials of 400 (see docs/performance.md)."""
@@ -28,6 +33,11 @@ class Stopped(Exception):
 def chunks_of(replicates: int) -> list[Block]:
     """The chunks of a cell with this many replicates; the last one may be short."""
     return [Block(first, min(CHUNK, replicates - first)) for first in range(0, replicates, CHUNK)]
+
+
+def chunk_key(key: str, chunk: Block) -> str:
+    """The key of a chunk of the cell with this key (`execution.keys`)."""
+    return hashlib.sha256(f"{key}/{chunk.first}/{chunk.size}".encode()).hexdigest()[:KEY_LENGTH]
 
 
 def block_size_for(n_patients: int, device: str = "cpu") -> int:
@@ -57,6 +67,10 @@ def concatenate(records: Sequence[TrialRecord]) -> TrialRecord:
 
     A column that is None in some blocks only (an analysis that none of their trials came to) is NaN there; 0 if it counts.
     """
+    import torch
+
+    from trialsim.records import TrialRecord
+
     first = records[0]
     block = Block(first.block.first, sum(record.block.size for record in records))
 
@@ -78,6 +92,10 @@ def concatenate(records: Sequence[TrialRecord]) -> TrialRecord:
 
 
 def _concatenate_analysis(records: Sequence[AnalysisRecord]) -> AnalysisRecord:
+    import torch
+
+    from trialsim.records import AnalysisRecord
+
     if len(records) == 1:
         return records[0]
     columns: dict[str, Tensor | None] = {}

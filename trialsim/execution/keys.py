@@ -1,7 +1,7 @@
 """What a chunk is called: a hash of everything its trials depend on, and nothing else.
 
     cell key   = hash(resolved protocol of the cell, role, seed, fitted cohort, engine versions, instruction set, device)
-    chunk key  = hash(cell key, first replicate, number of replicates)
+    chunk key  = hash(cell key, first replicate, number of replicates), see `execution.chunks`
 
 So a chunk that is there under its name is the chunk that is wanted: of these data, this protocol, this engine. Neither the
 names of designs and scenarios nor the executor, the workers or the block size are in it. The version of Python is not: it
@@ -21,11 +21,10 @@ import torch
 from torch import Tensor
 
 from trialsim.cohort.declared import DeclaredCohort
+from trialsim.execution.chunks import KEY_LENGTH
 from trialsim.execution.long_form import SCHEMA
-from trialsim.rng import Block
 from trialsim.simulate import Trial
 
-LENGTH = 32
 PROVENANCE = ("card",)
 
 
@@ -40,12 +39,7 @@ def cell_key(sha256: str, role: str, trial: Trial, *, engine: Mapping[str, str],
         "engine": {name: version for name, version in engine.items() if name != "python"},
         "device": device,
     }
-    return _hash(json.dumps(what, sort_keys=True).encode())
-
-
-def chunk_key(key: str, chunk: Block) -> str:
-    """The key of a chunk of the cell with this key."""
-    return _hash(f"{key}/{chunk.first}/{chunk.size}".encode())
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:KEY_LENGTH]
 
 
 def content_hash(value: Any) -> str:
@@ -58,7 +52,7 @@ def content_hash(value: Any) -> str:
     for part in _parts(value):
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
-    return digest.hexdigest()[:LENGTH]
+    return digest.hexdigest()[:KEY_LENGTH]
 
 
 def _parts(value: Any) -> Iterator[bytes]:
@@ -87,7 +81,3 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield repr(value).encode()
     else:
         raise TypeError(f"a {type(value).__qualname__} has no content to hash")
-
-
-def _hash(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()[:LENGTH]

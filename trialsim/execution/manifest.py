@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
-import torch
-
+from trialsim.block import Block
 from trialsim.errors import UsageError
-from trialsim.rng import Block
 
 SCHEMA = "trialsim.manifest/1"
 State = Literal["running", "complete", "incomplete", "failed"]
@@ -48,6 +46,8 @@ class Settings:
 
 def engine_versions() -> dict[str, str]:
     """What the bits of the results depend on, besides the protocol. `instructions`: which vector instructions torch uses here."""
+    import torch
+
     return {
         "trialsim": version("trialsim"),
         "torch": version("torch"),

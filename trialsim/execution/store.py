@@ -22,18 +22,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trialsim.block import Block
 from trialsim.errors import IncompleteRunError, UsageError
-from trialsim.execution.keys import chunk_key
+from trialsim.execution.chunks import chunk_key
 from trialsim.execution.lock import Lock
-from trialsim.execution.long_form import SCHEMA, describe, from_table, to_table
 from trialsim.execution.storage import LOCK, LocalStorage, Storage, open_storage
-from trialsim.records import TrialRecord
-from trialsim.rng import Block
+
+if TYPE_CHECKING:
+    from trialsim.records import TrialRecord
 
 MANIFEST = "manifest.json"
 _CHUNK_NAME = re.compile(r"^chunk-(\d+)-(\d+)-([0-9a-f]{32})\.parquet$")
@@ -161,6 +162,8 @@ class RunDirectory:
 
     def write_chunk(self, cell: int, key: str, record: TrialRecord) -> None:
         """Stores a chunk of the cell with this key."""
+        from trialsim.execution.long_form import to_table
+
         table, file = to_table(record, cell=key), io.BytesIO()
         with pq.ParquetWriter(file, table.schema, compression="lz4", use_dictionary=["analysis"], write_statistics=False) as writer:
             writer.write_table(table)
@@ -172,6 +175,8 @@ class RunDirectory:
 
     def read_chunk(self, cell: int, key: str, chunk: Block) -> TrialRecord:
         """A stored chunk, its checksum verified. DamagedChunkError names the file."""
+        from trialsim.execution.long_form import SCHEMA, describe, from_table
+
         name = self.chunk_name(cell, key, chunk)
         try:
             content = self._sound(name)
