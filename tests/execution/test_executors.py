@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -199,10 +200,28 @@ def test_a_folder_that_workers_elsewhere_write_to_must_be_seen_from_here(doomed)
 def test_an_address_where_nobody_answers():
     from trialsim.execution.executors import ray
 
-    with pytest.raises(IncompleteRunError, match=r"--address 127\.0\.0\.1:1: no Ray cluster answers \(.*refused\)"):
+    with pytest.raises(IncompleteRunError, match=r"--address 127\.0\.0\.1:1: no Ray cluster answers \(nothing answers at 127\.0\.0\.1:1 \(.*refused\)\)$"):
         ray._connect(ray._import_ray(), "127.0.0.1:1")
     with pytest.raises(IncompleteRunError, match="--address here:there: no Ray cluster answers"):
         ray._connect(ray._import_ray(), "here:there")
+
+
+def test_a_cluster_that_is_gone_is_told_within_seconds(monkeypatch):
+    """`auto` finds the address that a cluster left behind when it was killed; Ray would wait for it for minutes."""
+    from ray._private import services
+
+    from trialsim.execution.executors import ray
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: "127.0.0.1:1")
+    start = time.perf_counter()
+    with pytest.raises(IncompleteRunError, match=r"--address auto: no Ray cluster answers \(nothing answers at 127\.0\.0\.1:1 "):
+        ray._connect(ray._import_ray(), "auto")
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: None)
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    with pytest.raises(IncompleteRunError, match=r"--address auto: no Ray cluster answers \(no cluster has been started on this machine\)"):
+        ray._connect(ray._import_ray(), "auto")
+    assert time.perf_counter() - start < 20.0
 
 
 def test_a_pool_that_is_broken_when_it_is_given_a_task_loses_nothing():

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import socket
 import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-ANSWER_SECONDS = 5.0
+from trialsim.execution.cluster.knock import knock
+
 PACKAGES = ("trialsim", "torch", "pyro-ppl", "numpy", "scipy", "pyarrow", "ray", "fsspec", "s3fs", "gcsfs")
 
 
@@ -113,7 +113,7 @@ def _cluster(address: str) -> tuple[bool, str]:
         ours = not ray.is_initialized()
         try:
             if ours:
-                _knock(address)
+                knock(address)
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
             has = ray.cluster_resources()
             n_nodes = sum(node["Alive"] for node in ray.nodes())
@@ -124,20 +124,3 @@ def _cluster(address: str) -> tuple[bool, str]:
             if ours and ray.is_initialized():
                 ray.shutdown()
     return True, f"{n_nodes} machines, {has.get('CPU', 0):g} cores, {has.get('GPU', 0):g} GPUs"
-
-
-def _knock(address: str) -> None:
-    """OSError within seconds where nothing listens at a cluster's address; Ray itself would try for minutes."""
-    if address == "auto":
-        from ray._private.services import find_bootstrap_address, find_gcs_addresses
-
-        address = find_bootstrap_address(None) or next(iter(find_gcs_addresses()), "")
-        if not address:
-            raise ConnectionError("no cluster has been started on this machine")
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not port.isdigit():
-        raise ConnectionError("write auto, HOST:6379 or http://HOST:8265")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise ConnectionError(f"nothing answers at {host}:{port} ({error.strerror or error})") from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -24,11 +23,10 @@ from typing import Any
 import torch
 
 from trialsim.errors import IncompleteRunError, TrialsimError, UsageError
+from trialsim.execution.cluster.knock import knock
 from trialsim.execution.executors import RETRIES, cluster_address, n_cores
 from trialsim.execution.tasks import ChunkDone, Done, Task, TaskQueue, Workshop, perform
 
-ANSWER_WITHIN = 10.0
-"""Seconds a cluster may take to answer at its address."""
 LOOK_EVERY = 1.0
 """Seconds between looks at whether the cluster lives."""
 
@@ -234,9 +232,7 @@ def _start_cluster(ray: Any, workers: int) -> None:
 
 def _connect(ray: Any, address: str) -> None:
     try:
-        host, colon, port = address.rpartition("://")[2].rpartition(":")
-        if colon:  # Ray itself would try for minutes, and write about it
-            socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN).close()
+        knock(address)
         with _own_signals(), _quiet():
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
