@@ -27,7 +27,7 @@ class Part(BaseModel):
     def unsupported(self) -> Iterator[str]:
         """What this part asks for that the engine cannot do yet, as short phrases (own level only)."""
         if not self.supported:
-            name = next((str(getattr(self, key)) for key in ("dist", "model", "method", "rule", "mechanism") if hasattr(self, key)), type(self).__name__)
+            name = next((str(getattr(self, key)) for key in ("dist", "method", "model", "rule", "mechanism") if hasattr(self, key)), type(self).__name__)
             yield name
 
 

@@ -193,8 +193,8 @@ def test_a_wrong_call_gets_one_line(tmp_path, arguments, code, message):
 @pytest.mark.parametrize(
     "kind, options, message",
     [
-        ("continuous", "method: mmrm", "not supported yet: analyses.primary: mmrm"),
-        ("time_to_event", "method: cox, ties: exact", "not supported yet: analyses.primary: ties: exact of cox"),
+        ("continuous", "method: bayesian", "not supported yet: analyses.primary: bayesian"),
+        ("time_to_event", "method: cox, ties: exact, robust: true", "not supported yet: analyses.primary: "),
         ("time_to_event", "method: t_test", "continuous"),
     ],
 )
