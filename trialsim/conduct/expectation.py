@@ -148,10 +148,7 @@ def expected_course_of_twins(
 
     def survival(arm: int, times: Array) -> Array:
         t = torch.from_numpy(times)[:, None, None]
-        product = np.ones((1, len(times)))
-        for outcome in outcomes:
-            product = product * _patients_by_time(twins.survival(outcome, arm, t, cohort))
-        return product
+        return _patients_by_time(twins.survival_of_first(outcomes, arm, t, cohort))
 
     def retention(arm: int, times: Array) -> Array:
         return _patients_by_time(twins.dropout_survival(arm, torch.from_numpy(times)[:, None, None], cohort))

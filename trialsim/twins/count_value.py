@@ -17,6 +17,7 @@ from trialsim.twins.arm_shift import ArmShift, plus
 from trialsim.twins.arm_table import Arm
 from trialsim.twins.prognosis import LinearPredictor
 
+NEGLIGIBLE = 2.0**-58  # beyond the mean: rounding in the sum of the terms is larger, so the search ends
 SEARCHED = 64.0  # means above are inverted by SciPy: the search would take as many steps
 
 
@@ -37,8 +38,8 @@ def poisson_quantile(u: Float[Tensor, "..."], mean: Float[Tensor, "..."]) -> Flo
     term = small.neg().exp()
     reached, step = term.clone(), 0
     while True:
-        above = u > reached
-        if not bool((above & (term > 0.0)).any()):
+        above = (u > reached) & ((term > NEGLIGIBLE) | (small > step))
+        if not bool(above.any()):
             break
         k += above
         step += 1

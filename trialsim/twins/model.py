@@ -200,6 +200,22 @@ class TwinModel:
         time = torch.as_tensor(t, dtype=torch.float64)
         return self._event(outcome).cumulative_hazard(time, cohort=cohort, arm=arm).neg().exp()
 
+    def survival_of_first(self, outcomes: Sequence[str], arm: int, t: Float[Tensor, "..."], cohort: Cohort | None = None) -> Float[Tensor, "..."]:
+        """P(none of the events by t | baseline) under an arm: independent, but for the events of one process."""
+        kernels = {outcome: self._event(outcome) for outcome in dict.fromkeys(outcomes)}
+        total: Tensor | float = 0.0
+        done: set[str] = set()
+        for outcome, kernel in kernels.items():
+            if isinstance(kernel, IllnessDeathEvent) and {"progression", "death"} <= set(kernels):
+                # One of them is always the first, and death after progression never is.
+                if kernel.process.outcome not in done:
+                    done.add(kernel.process.outcome)
+                    total = total + kernel.process.first_hazard(t, cohort=cohort, arm=arm)
+            elif not (isinstance(kernel, IllnessDeathEvent) and kernel.transition == "death_after_progression" and {"progression", "death"} & set(kernels)):
+                total = total + self._event(outcome).cumulative_hazard(t, cohort=cohort, arm=arm)
+        assert isinstance(total, Tensor)
+        return total.neg().exp()
+
     def dropout_survival(self, arm: int, t: float | Float[Tensor, "..."], cohort: Cohort | None = None) -> Float[Tensor, "..."]:
         """P(not lost to follow-up by t | baseline) under an arm; 1 where the protocol declares no dropout."""
         time = torch.as_tensor(t, dtype=torch.float64)

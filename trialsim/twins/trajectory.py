@@ -96,15 +96,15 @@ class Trajectory:
         return found
 
     def known_slope(self, stream: Stream, block: Block, n: int) -> Tensor | None:
-        """What the twin's prognosis knows of the patient's own deviation in slope; None: nothing."""
+        """What the twin predicts of the patient's own deviation in slope; None: nothing."""
         sd, r = self.process.slope_sd or 0.0, self.process.prognosis_correlation or 0.0
-        return stream.normal(block, n, index=KNOWN_SLOPE) * (sd * r) if sd * r != 0.0 else None
+        return stream.normal(block, n, index=KNOWN_SLOPE) * (sd * abs(r)) if sd * r != 0.0 else None
 
     def _own_slope(self, stream: Stream, block: Block, n: int) -> Tensor | None:
         sd, r = self.process.slope_sd or 0.0, self.process.prognosis_correlation or 0.0
         if sd == 0.0:
             return None
-        known = self.known_slope(stream, block, n)
+        known = stream.normal(block, n, index=KNOWN_SLOPE) * (sd * r) if r != 0.0 else None
         if abs(r) == 1.0:
             return known
         unknown = stream.normal(block, n, index=UNKNOWN_SLOPE) * (sd * math.sqrt(1.0 - r * r))

@@ -11,8 +11,6 @@ from trialsim.spec.nodes import Found, Path
 from trialsim.spec.protocol import Protocol
 
 SUMMARISED: dict[str, tuple[str, ...]] = {
-    "rmst_difference": ("time_to_event", "composite"),
-    "milestone_difference": ("time_to_event", "composite"),
     "difference_in_proportions": ("binary",),
     "risk_ratio": ("binary",),
     "odds_ratio": ("binary", "ordinal"),

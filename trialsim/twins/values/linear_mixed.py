@@ -44,8 +44,9 @@ class LinearMixed(OutcomeProcess):
 
     `baseline` is a covariate, which is then the value at visits on day 0 and before, without residual, or a number, the mean
     at day 0. Residuals are correlated by their place among the protocol's visits (those on day 0 only where the baseline is a
-    number). `prognosis_correlation` r: the twin's prognosis knows the patient's own slope in part, b = slope_sd * (r * known
-    + sqrt(1 - r ** 2) * unknown), so r is the correlation of the predicted with the actual slope given the covariates; 0 when absent.
+    number). `prognosis_correlation` r: the twin's prognosis knows the patient's own slope in part: it predicts the
+    deviation slope_sd * abs(r) * known of b = slope_sd * (r * known + sqrt(1 - r ** 2) * unknown), so r is the correlation of the
+    predicted with the actual slope given the covariates; 0 when absent.
 
     **Source:** Laird & Ware 1982, Biometrics 38:963, doi 10.2307/2529876.
     """
