@@ -109,7 +109,7 @@ def analyse_file(
             rows.append(
                 result_row(
                     name,
-                    method,
+                    method.comparing(test),
                     data,
                     favours=sign,
                     test=test,

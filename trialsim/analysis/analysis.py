@@ -56,10 +56,6 @@ class Treatment(Part):
             raise ValueError(f'arm "{self.reference}" is both test and reference')
         return self
 
-    def unsupported(self) -> Iterator[str]:
-        if len(self.tests) > 1:
-            yield "an analysis with several test arms"
-
 
 class Analysis(Part):
     """An entry of `analyses`: the question, its error rate, and (in a subclass) the method that answers it.
@@ -133,6 +129,13 @@ class Analysis(Part):
         """Alpha of the direction that favours the test arm: alpha / sides."""
         return self.alpha / self.sides
 
+    def comparing(self, test: str) -> Self:
+        """This analysis of one of its comparisons: `test` comes first, so that groups 0, 1, 2, … are the reference and `treatment.tests`."""
+        if self.treatment is None or self.treatment.tests[0] == test:
+            return self
+        tests = (test, *(arm for arm in self.treatment.tests if arm != test))
+        return self.model_copy(update={"treatment": self.treatment.model_copy(update={"test": tests})})
+
     @property
     def tested_sides(self) -> Literal[1, 2]:
         """The sides of the test that is made: a test against a margin has one, at alpha / sides."""
@@ -172,8 +175,6 @@ class Analysis(Part):
             yield f"imputation with method {getattr(self, 'method', type(self).__name__)}"
         if self.type != "superiority" and self.scale is None:
             yield f"type: {self.type} of {getattr(self, 'method', type(self).__name__)}, which estimates nothing"
-        if self.multiplicity != "none":
-            yield f"multiplicity: {self.multiplicity if isinstance(self.multiplicity, str) else 'graph'} inside an analysis"
 
     def estimate(self, data: AnalysisData, *, favours: int) -> Estimates:
         """Test against reference in every replicate.

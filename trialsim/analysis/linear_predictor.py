@@ -17,7 +17,7 @@ separation; White 1982 (doi 10.2307/1912526) for the sandwich.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -32,6 +32,7 @@ SMALL_DECREMENT = 1e-12  # U'I⁻¹U before the last step; Newton's error is squ
 FLAT, AT_REST = 1e-6, 1e-3
 
 
+@runtime_checkable
 class Family(Protocol):
     """Residual of the score, weight of the information and log-likelihood of every patient at η."""
 

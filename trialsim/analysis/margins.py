@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from trialsim.analysis.failures import NO_VARIANCE, fail
 from trialsim.records import AnalysisData, Estimates
 
 
+@runtime_checkable
 class MarginQuestion(Protocol):
     """What is asked of an analysis with a margin."""
 
