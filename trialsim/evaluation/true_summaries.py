@@ -7,6 +7,7 @@
                                      or strata (`true_regressions`); the common one of an ordinal outcome
     risk_ratio, rate_ratio           of the population's probabilities, or expected counts by the visit (else by the median cut)
     cumulative_incidence_difference  of one cause by the method's `at`
+    average_hazard_ratio             the odds that of two patients the test patient has the event first, by the method's tau
     rmst_*, milestone_*, median_*    of survival, free of any of the endpoint's events, up to or at the method's time
     win_ratio, net_benefit, win_odds of independent pairs (`true_pairs`)
 
@@ -18,6 +19,7 @@ on the data (an `at` or `tau` left out), are None.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +78,12 @@ class TrueQuestion:
     common: bool = False
     covariates: Callable[[Block, Cohort], Tensor] | None = None
     strata: Callable[[Cohort], Tensor] | None = None
+
+
+def benefit_of(plan: PlannedAnalysis) -> int:
+    """+1 where a larger estimate is better for patients of the test arm. Survival and time without an event are good where events are bad."""
+    of_survival = (plan.method.scale or "").startswith(("rmst", "milestone", "median_d"))
+    return -plan.favours if of_survival else plan.favours
 
 
 def question_of(plan: PlannedAnalysis, outcomes: tuple[str, ...], *, cut_time: float, weights: tuple[float, float]) -> TrueQuestion:
@@ -235,6 +243,8 @@ def _of_times(model: TwinModel, question: TrueQuestion, sampler: TwinSampler, n_
         return true_median_contrast(test, reference, _contrast(measure))
     if time is None:
         return None
+    if measure == "average_hazard_ratio":
+        return _average_hazard_ratio(_times(model, question, sampler, n_twins), time)
     if measure == "cumulative_incidence_difference":
         return contrast_over(_by(_causes(model, question, sampler, n_twins), lambda times: (times <= time).double()), "difference")
     if measure.startswith("rmst"):
@@ -242,6 +252,16 @@ def _of_times(model: TwinModel, question: TrueQuestion, sampler: TwinSampler, n_
     if measure.startswith(("milestone", "survival")):
         return contrast_over(_by(_times(model, question, sampler, n_twins), lambda times: (times > time).double()), _contrast(measure))
     return None
+
+
+def _average_hazard_ratio(pairs: Iterator[tuple[Tensor, Tensor]], tau: float) -> TrueValue | None:
+    """The log odds, over disjoint pairs of twins, that the test patient has the event first and by tau."""
+    first = last = n = 0
+    for test, reference in pairs:
+        even = test.shape[-1] // 2 * 2
+        a, b = test[:, 0:even:2], reference[:, 1:even:2]
+        first, last, n = first + int(((a < b) & (a <= tau)).sum()), last + int(((b < a) & (b <= tau)).sum()), n + a.numel()
+    return TrueValue(math.log(first) - math.log(last), math.sqrt(1.0 / first + 1.0 / last), n) if first and last else None
 
 
 def _contrast(measure: str) -> Contrast:
