@@ -12,7 +12,7 @@ g_c(T)/Y(T) - Σ_{s<=min(T,t)} S(s-) (g1 d1 + g2 d2)/Y², as survival's multi-st
 F is known up to the last follow-up, and beyond it where nobody was left without an event.
 
 **Source:** Aalen & Johansen 1978 (Scand J Stat 5:141); Aalen 1978 (doi 10.1214/aos/1176344198); Gray 1988 (doi
-10.1214/aos/1176350951); Braun & Yuan 2007 (doi 10.1002/sim.2671) compare the variances.
+10.1214/aos/1176350951).
 """
 
 from __future__ import annotations
