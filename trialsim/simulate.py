@@ -249,7 +249,7 @@ def true_values(trial: Trial, median_cut: float) -> dict[str, TrueValue | None]:
     `median_cut` is the median calendar time (days) at which the cell's trials stopped: hazard ratios are true up to there.
     None where no true value exists. Twins come from streams of their own, on the CPU whatever the trial's device: one truth for all.
     """
-    streams = Streams(f"{trial.seed}/truth")
+    trial, streams = replace(trial, device="cpu"), Streams(f"{trial.seed}/truth")
     sampler = TwinSampler(
         streams=streams,
         n=trial.n,
@@ -282,16 +282,16 @@ def _pairs(trial: Trial, plan: PlannedAnalysis, streams: Streams, sampler: TwinS
     """What the analysis would see of twins under alternating arms, all followed to the cut without loss."""
     for block in sampler.blocks(N_TWINS):
         cohort, entry_time = draw(trial, streams, block, trial.n), sampler.entry_times(block)
-        odd = (torch.arange(trial.n, dtype=torch.int8) & 1).bool()
+        odd = (torch.arange(trial.n, dtype=torch.int8, device="cpu") & 1).bool()
         arm = torch.where(odd, plan.reference, plan.test).to(torch.int8).expand(block.size, trial.n).contiguous()
         enrolment = Enrolment(entry_time=entry_time, arm=arm, stratum=None, n_strata=1)
         seen = _observed(replace(trial, analyses={"pairs": plan}), streams, block, cohort, enrolment, None)
         comparison = Comparison(plan, replace(seen, strata={}), "pairs", len(trial.arms))
-        yield comparison.data(torch.full((block.size,), cut_time, dtype=torch.float64), torch.arange(block.size))
+        yield comparison.data(torch.full((block.size,), cut_time, dtype=torch.float64, device="cpu"), torch.arange(block.size, device="cpu"))
 
 
 def _true_covariates(trial: Trial, plan: PlannedAnalysis, streams: Streams, block: Block, cohort: Cohort) -> Tensor:
-    return _covariates(replace(trial, device="cpu"), plan, cohort, streams, block)
+    return _covariates(trial, plan, cohort, streams, block)
 
 
 def _strata(plan: PlannedAnalysis, cohort: Cohort) -> Tensor:

@@ -31,6 +31,7 @@ ON_THE_CPU = {
     "conduct/cuts.py": "cuts are on the CPU",
     "conduct/decisions.py": "decisions are on the CPU",
     "conduct/expectation.py": "planning is on the CPU",
+    "conduct/families.py": "decisions are on the CPU",
     "conduct/monitoring.py": "decisions are on the CPU",
     "conduct/trial.py": "cuts and decisions are on the CPU; where patients are, a device is stated",
     "analysis/real_data": "real data are analysed on the CPU",

@@ -23,10 +23,9 @@ KEEP = "simulation: {seed: 11, replicates: 80, keep: {patient_level: 3, example_
 
 
 @pytest.fixture
-def runs(small_protocol, tmp_path, monkeypatch, pretend_cuda):
+def runs(small_protocol, tmp_path, monkeypatch, cuda):
     """The small trial run on the CPU and on the pretended device, in chunks of 64."""
     monkeypatch.setattr(chunks, "CHUNK", 64)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     text = small_protocol.read_text()
     small_protocol.write_text(text[: text.index("simulation:")] + KEEP)
     found = {}
@@ -62,10 +61,22 @@ def test_a_run_on_cuda(runs, small_protocol):
     on_cpu = replay_trial(there, design=None, scenario="base", replicate=75, device="cpu")
     assert alone.story["why"] == on_cpu.story["why"]
     assert alone.story["duration"] == pytest.approx(on_cpu.story["duration"], rel=1e-9)
+    compared = compare_designs(here, there)
+    assert "device cpu and cuda" in compared.notes[0]
+    assert all(abs(row.difference) < 1e-9 for row in compared.rows if row.measure == "power")
     assert plan_run(load(small_protocol), only={"scenario": "base"}, device="auto").device == "cuda"
 
 
-def test_a_comparison_across_devices_says_so(runs):
-    found = compare_designs(runs["cpu"][0], runs["cuda"][0])
-    assert "the runs were made with different engines (device cpu and cuda)" in found.notes
-    assert all(abs(row.difference) < 1e-9 for row in found.rows if row.measure == "power")
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_an_actor_per_share_of_a_gpu(small_protocol, tmp_path, monkeypatch):
+    """Two actors share a GPU: the results of one process on it."""
+    monkeypatch.setattr(chunks, "CHUNK", 64)
+    found = {}
+    for name, settings in {
+        "alone": Settings(workers=1, device="cuda"),
+        "actors": Settings(executor="ray", workers=2, device="cuda", gpu_share=0.5),
+    }.items():
+        _, found[name] = start_run(load(small_protocol), only={}, replicates=None, out=tmp_path / name, settings=settings, progress=Tally())
+    assert (found["actors"]["engine"]["device"], found["actors"]["engine"]["workers"]) == ("cuda", 2)
+    assert found["actors"]["results"] == found["alone"]["results"]

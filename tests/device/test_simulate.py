@@ -18,7 +18,7 @@ from trialsim.spec import load
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "tests" / "benchmarks" / "protocols"
 SURVIVAL = BENCHMARKS / "fixed_survival.yaml"
-BLOCK = Block(100, 24)
+BLOCK = Block(100, 10)
 MANY_WAYS = {
     "futility": """
 interims: {timing: {fractions: [0.4, 0.7], and_at_least: {after_last_patient_in: 6 months}, not_after: 26 months}, efficacy: {boundary: pocock},
@@ -37,6 +37,13 @@ accrual: {uniform: null, rate: [{until: 6 months, value: 15 / month}, {value: 30
 randomization: {method: stratified_block, stratify_by: [ecog], block_size: [2, 4]}
 analyses: {primary: {stratify_by: [ecog], estimate: cox}, adjusted: {estimand: e1, method: cox, covariates: [age, ecog], alpha: 0.025, sides: 1}}
 interims: {analysis: primary}
+""",
+    "several arms": """
+arms: {high: {type: experimental}}
+truth: {effects: {high: {death: {hr: 0.6}}}}
+estimands: {e2: {population: all_randomized, treatment: {test: [experimental, high], reference: control}, variable: os, summary_measure: hazard_ratio}}
+randomization: {ratio: {experimental: 1, control: 1, high: 1}, block_size: 6}
+analyses: {primary: {estimand: e2, multiplicity: holm, estimate: cox}}
 """,
     "cured": """
 truth:
@@ -82,27 +89,33 @@ def check(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensors, "_sort_by_torch", lambda *given, do=tensors._sort_by_torch: sorts.append(given[0].device.type) or do(*given))
     assert observe(trial, BLOCK).enrolment.arm.device.type == "cuda"
     agree(here, simulate(trial, BLOCK))
-    if any(not endpoint.visits for endpoint in trial.endpoints.values()):
+    if any(plan.method.method == "logrank" for plan in trial.analyses.values()):
         assert set(sorts) == {"cuda"}
 
 
 @pytest.mark.parametrize("changes", MANY_WAYS.values(), ids=MANY_WAYS)
-def test_survival_trials(tmp_path, pretend_cuda, monkeypatch, changes):
+def test_survival_trials(tmp_path, cuda, monkeypatch, changes):
     found = study(tmp_path, changes)
     check(compile_trial(found.cells()[0], found.directory, device="cuda"), monkeypatch)
 
 
 @pytest.mark.parametrize("protocol", ["fixed_survival", "group_sequential", "continuous", "fitted_cohort"])
-def test_the_benchmarks(pretend_cuda, monkeypatch, protocol):
+def test_the_benchmarks(cuda, monkeypatch, protocol):
     found = load(BENCHMARKS / f"{protocol}.yaml")
     trial = compile_trial(found.cells()[0], found.directory)
     check(replace(trial, device="cuda"), monkeypatch)
 
 
 @pytest.mark.parametrize("protocol", ["oncology_group_sequential", "actg175"])
-def test_the_trials_that_come_with_it(pretend_cuda, monkeypatch, protocol):
+def test_the_trials_that_come_with_it(cuda, monkeypatch, protocol):
     found = load(ROOT / "trials" / f"{protocol}.yaml")
     trial = compile_trial(found.cells({"scenario": "base"})[0], found.directory)
+    check(replace(trial, device="cuda"), monkeypatch)
+
+
+def test_outcomes_and_endpoints_of_every_kind(cuda, monkeypatch):
+    found = load(ROOT / "tests" / "specs" / "valid" / "endpoints_of_every_kind.yaml")
+    trial = compile_trial(found.cells()[0], found.directory)
     check(replace(trial, device="cuda"), monkeypatch)
 
 

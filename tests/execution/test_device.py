@@ -7,12 +7,14 @@ import json
 import pytest
 import torch
 
-from trialsim.errors import UsageError
+from trialsim.errors import IncompleteRunError, UsageError
+from trialsim.execution import manifest
 from trialsim.execution.device import require_device, resolve_device
-from trialsim.execution.manifest import Settings
+from trialsim.execution.manifest import Settings, engine_versions
 from trialsim.execution.plan import plan_run
 from trialsim.execution.replay import replay_trial
 from trialsim.execution.run import _on_device, resume_run
+from trialsim.execution.tasks import require_engine
 from trialsim.spec import load
 
 
@@ -48,6 +50,18 @@ def test_a_cluster_is_trusted_to_have_it(monkeypatch):
     assert _on_device(Settings(executor="ray"), "cuda").device == "cuda"
 
 
+def test_the_build_of_torch_does_not_count_on_cuda(monkeypatch):
+    """The head of a cluster has a torch without CUDA, its GPU machines one with it."""
+    monkeypatch.setattr(manifest, "version", lambda name: "2.13.0+cpu" if name == "torch" else "1.0")
+    head, head_for_cuda = engine_versions(), engine_versions("cuda")
+    monkeypatch.setattr(manifest, "version", lambda name: "2.13.0" if name == "torch" else "1.0")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert head_for_cuda == engine_versions("cuda")
+    require_engine(head_for_cuda, "cuda")
+    with pytest.raises(IncompleteRunError, match=r"torch 2\.13\.0 \(the run: 2\.13\.0\+cpu\)"):
+        require_engine(head, "cpu")
+
+
 def test_every_command_refuses_what_is_not_there(run_small, small_protocol, quiet, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="--device cuda"):
@@ -60,9 +74,8 @@ def test_every_command_refuses_what_is_not_there(run_small, small_protocol, quie
     with pytest.raises(UsageError, match="--device cuda"):
         replay_trial(path, design=None, scenario="base", replicate=3, device="cuda")
     assert replay_trial(path, design=None, scenario="base", replicate=3).same_as_stored is True
-    manifest = path / "manifest.json"
-    told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "device": "cuda"}))
+    told = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**told, "device": "cuda", "engine": engine_versions("cuda")}))
     for command in (
         lambda: resume_run(path, settings=Settings(workers=1), progress=quiet()),
         lambda: replay_trial(path, design=None, scenario="base", replicate=3),

@@ -44,18 +44,23 @@ class Settings:
     command: tuple[str, ...] = ()
 
 
-def engine_versions() -> dict[str, str]:
-    """What the bits of the results depend on, besides the protocol. `instructions`: which vector instructions torch uses here."""
+def engine_versions(device: str = "cpu") -> dict[str, str]:
+    """What the bits of the results depend on, besides the protocol. `instructions`: which vector instructions torch uses here.
+
+    On CUDA neither they nor how torch was built (`2.13.0+cpu`) count: who starts a run on a cluster may have no CUDA, and computes
+    nothing.
+    """
     import torch
 
+    on_cpu = device == "cpu"
     return {
         "trialsim": version("trialsim"),
-        "torch": version("torch"),
+        "torch": version("torch") if on_cpu else version("torch").partition("+")[0],
         "numpy": version("numpy"),
         "scipy": version("scipy"),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "instructions": torch.backends.cpu.get_cpu_capability() if on_cpu else device.upper(),
     }
 
 
@@ -76,7 +81,7 @@ def new_manifest(
         "state": "running",
         "started": now(),
         "finished": None,
-        "engine": engine_versions(),
+        "engine": engine_versions(settings.device),
         "device": settings.device,
         "command": list(settings.command),
         "folder": folder,

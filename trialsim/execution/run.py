@@ -142,7 +142,7 @@ def _how_to_resume(directory: RunDirectory) -> str:
 
 def _keys(cells: Sequence[Cell], trials: Sequence[Trial], device: str) -> list[str]:
     """Under which keys the chunks of the cells are stored."""
-    engine = engine_versions()
+    engine = engine_versions(device)
     return [cell_key(cell.sha256, cell.role, trial, engine=engine, device=device) for cell, trial in zip(cells, trials, strict=True)]
 
 
@@ -163,7 +163,7 @@ def _require_same_engine(path: Path | str, manifest: Mapping[str, Any]) -> None:
 
 def other_engine(manifest: Mapping[str, Any]) -> str:
     """What the run was made with that is not what is here and may change bits: `torch 2.12 (here 2.13)`; empty: nothing."""
-    here = engine_versions()
+    here = engine_versions(manifest["device"])
     other = {name: given for name, given in manifest["engine"].items() if name != "python" and here.get(name) != given}
     return ", ".join(f"{name} {given} (here {here.get(name)})" for name, given in other.items())
 

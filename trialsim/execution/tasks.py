@@ -89,9 +89,9 @@ Done = ChunkDone | CellDone
 def perform(workshop: Workshop, task: Task, stop: Callable[[], bool] | None = None) -> Iterator[Done]:
     """Simulate and store the chunks of a task one by one, or evaluate. Torch keeps to one thread, so that sums keep their order."""
     torch.set_num_threads(1)
-    require_engine(workshop.engine)
-    require_device(workshop.trials[task.cell].device)
     cell, trial = workshop.cells[task.cell], workshop.trials[task.cell]
+    require_device(trial.device)
+    require_engine(workshop.engine, trial.device)
     if task.evaluate:
         start = time.perf_counter()
         cell = replace(cell, replicates=sum(chunk.size for chunk in task.chunks))
@@ -122,9 +122,9 @@ def _simulated(workshop: Workshop, index: int, chunk: Block, stop: Callable[[], 
     return concatenate(records)
 
 
-def require_engine(engine: Mapping[str, str]) -> None:
+def require_engine(engine: Mapping[str, str], device: str = "cpu") -> None:
     """IncompleteRunError on a machine whose numbers would not be those of the run, to the bit."""
-    here = engine_versions()
+    here = engine_versions(device)
     other = [f"{name} {here.get(name)} (the run: {wanted})" for name, wanted in engine.items() if name != "python" and here.get(name) != wanted]
     if other:
         hint = "; set ATEN_CPU_CAPABILITY to the lesser of both on every machine" if "instructions" in other[-1] else ""
