@@ -131,7 +131,7 @@ def sort_longest_first(
     code = event.numpy().view(np.uint8) ^ np.uint8(1)
     if stratum is not None:
         width = (n_strata - 1).bit_length()
-        code = (code << width) | stratum.numpy().astype(np.uint8)
+        code = (code << np.uint8(width)) | stratum.numpy().astype(np.uint8)
     else:
         width = 0
     code += code

@@ -42,6 +42,7 @@ def test_a_table_for_the_eye_and_an_object_for_programs(trialsim, small_protocol
         "wall_seconds",
         "memory_bytes",
         "disk_bytes",
+        "device",
     ]
     assert plan["schema"] == "trialsim.plan/1"
     assert [(cell["scenario"], cell["ceiling"], cell["binds"]) for cell in plan["cells"]] == [("h0", 20000, "target_mcse"), ("base", 20000, "target_mcse")]

@@ -144,17 +144,17 @@ def test_a_killed_actor_is_replaced_and_so_is_what_it_was_doing(ray_cluster, run
 
         def stored(self, cell, n, rejected, *, fresh=True):
             super().stored(cell, n, rejected, fresh=fresh)
-            if sum(self.n) in (64, 256):
+            if sum(self.n) in (64, 192):
                 actors = [pid for pid in processes_below(os.getpid()) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_Worker")]
                 os.kill(actors[-1], signal.SIGKILL)
                 self.killed += 1
 
     progress = Killing()
-    path, results = run_small("actors", executor="ray", workers=2, block_size=2, replicates=500, progress=progress)
+    path, results = run_small("actors", executor="ray", workers=2, block_size=2, replicates=250, progress=progress)
     assert progress.killed == 2
-    assert progress.n == [500, 500]
+    assert progress.n == [250, 250]
     assert results["engine"]["workers"] == 2
-    assert results["results"] == run_small("undisturbed", replicates=500)[1]["results"]
+    assert results["results"] == run_small("undisturbed", replicates=250)[1]["results"]
     assert run_status(path).state == "complete"
 
 
