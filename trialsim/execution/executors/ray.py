@@ -131,10 +131,10 @@ class _Actors:
     """Persistent workers, each with its share of a GPU and one task at a time."""
 
     def __init__(self, ray: Any, constants: Any, workers: int, gpu_share: float):
-        self._ray, self._gpu_share = ray, gpu_share
+        self._ray, self._constants, self._gpu_share = ray, constants, gpu_share
         kind = ray.remote(num_cpus=1, num_gpus=gpu_share, max_restarts=RETRIES, max_task_retries=RETRIES)(_Worker)
-        self._all = [kind.remote([constants], gpu_share) for _ in range(workers)]
-        self._coming = {actor.ready.remote(): actor for actor in self._all}
+        self._all = [kind.remote(gpu_share) for _ in range(workers)]
+        self._coming = {actor.warm.remote([constants]): actor for actor in self._all}
         self._free: list[Any] = []
         self._busy: dict[Any, Any] = {}
 
@@ -155,7 +155,7 @@ class _Actors:
 
     def start(self, task: Task) -> None:
         actor = self._free.pop()
-        self._busy[actor.perform.remote(task)] = actor
+        self._busy[actor.perform.remote([self._constants], task)] = actor
 
     def wait(self) -> list[Done]:
         """As `_Tasks.wait`; an actor that has found its place is free from then on."""
@@ -174,18 +174,18 @@ class _Actors:
 
 
 class _Worker:
-    """An actor: the workshop, and on the device what its trials have put there."""
+    """An actor. Its process keeps the workshop, and on the device what its trials have put there."""
 
-    def __init__(self, wrapped: list[Any], gpu_share: float):
-        self._workshop = _fetch(wrapped[0])
+    def __init__(self, gpu_share: float):
         if 0 < gpu_share < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(gpu_share)
 
-    def ready(self) -> None:
-        """Answers once the actor has its place."""
+    def warm(self, wrapped: list[Any]) -> None:
+        """Answers once the actor has its place, and what it needs."""
+        _warm(wrapped)
 
-    def perform(self, task: Task) -> list[Done]:
-        return list(perform(self._workshop, task))
+    def perform(self, wrapped: list[Any], task: Task) -> list[Done]:
+        return _perform(wrapped, task)
 
 
 def _fitting(resources: dict[str, float], gpu_share: float | None) -> int:
