@@ -11,7 +11,7 @@ The scenario is not in the key: scenarios share their noise.
 Uniforms are max((x >> 11) 2^-53, 2^-54), open at both ends. Other laws follow by inverse CDF, one number each.
 
 On a CPU NumPy fills; on CUDA torch does (`philox`). Uniforms have the same bits on every device. Exponentials and normals
-take torch's log and inverse error function of the device, whose last bits differ: they agree to 1e-9.
+take torch's log and normal quantile of the device, whose last bits differ: they agree to 1e-9.
 """
 
 from __future__ import annotations
