@@ -120,7 +120,7 @@ def test_probabilities_are_those_of_quadrature_and_of_the_twins(twins: Any, t: f
             assert float(found[0]) == pytest.approx(chance, abs=2e-6)
             times = world.model.event_time(name, streams=world.streams, block=WIDE, n=N, cohort=cohort, arm=0)[member]
             assert abs(float((times > t).double().mean()) - chance) < 4 * math.sqrt(chance * (1 - chance) / len(times))
-        both = world.model.survival_of_first(["progression", "death"], 0, torch.tensor(t, dtype=torch.float64), cohort).expand(400, N)[member]
+        both = world.model.hazard_of_first(["progression", "death"], 0, torch.tensor(t, dtype=torch.float64), cohort).neg().exp().expand(400, N)[member]
         assert float(both[0]) == pytest.approx(free, rel=1e-12)
 
 

@@ -148,10 +148,13 @@ def expected_course_of_twins(
 
     def survival(arm: int, times: Array) -> Array:
         t = torch.from_numpy(times)[:, None, None]
-        return _patients_by_time(twins.survival_of_first(outcomes, arm, t, cohort))
+        return _patients_by_time(twins.hazards_of_first(outcomes, arm, t, cohort)[0].neg().exp())
 
     def retention(arm: int, times: Array) -> Array:
-        return _patients_by_time(twins.dropout_survival(arm, torch.from_numpy(times)[:, None, None], cohort))
+        t = torch.from_numpy(times)[:, None, None]
+        death = twins.hazards_of_first(outcomes, arm, t, cohort)[1]
+        stays = twins.dropout_survival(arm, t, cohort)
+        return _patients_by_time(stays * death.neg().exp() if isinstance(death, torch.Tensor) else stays)
 
     return expected_course(entry_time=entry_time, share=share, survival=survival, retention=retention, stratum=stratum)
 

@@ -200,8 +200,8 @@ class TwinModel:
         time = torch.as_tensor(t, dtype=torch.float64)
         return self._event(outcome).cumulative_hazard(time, cohort=cohort, arm=arm).neg().exp()
 
-    def survival_of_first(self, outcomes: Sequence[str], arm: int, t: Float[Tensor, "..."], cohort: Cohort | None = None) -> Float[Tensor, "..."]:
-        """P(none of the events by t | baseline) under an arm: independent, but for the events of one process."""
+    def hazard_of_first(self, outcomes: Sequence[str], arm: int, t: Float[Tensor, "..."], cohort: Cohort | None = None) -> Float[Tensor, "..."]:
+        """-log P(none of the events by t | baseline) under an arm: independent, but for the events of one process."""
         kernels = {outcome: self._event(outcome) for outcome in dict.fromkeys(outcomes)}
         total: Tensor | float = 0.0
         done: set[str] = set()
@@ -214,7 +214,17 @@ class TwinModel:
             elif not (isinstance(kernel, IllnessDeathEvent) and kernel.transition == "death_after_progression" and {"progression", "death"} & set(kernels)):
                 total = total + self._event(outcome).cumulative_hazard(t, cohort=cohort, arm=arm)
         assert isinstance(total, Tensor)
-        return total.neg().exp()
+        return total
+
+    def hazards_of_first(
+        self, outcomes: Sequence[str], arm: int, t: Float[Tensor, "..."], cohort: Cohort | None = None
+    ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."] | float]:
+        """The cumulative hazard of the first of the events, and of a death that ends the wait for it, as independent times given the baseline."""
+        kernel = self._event(outcomes[0])
+        if list(dict.fromkeys(outcomes)) == ["progression"] and isinstance(kernel, IllnessDeathEvent):
+            ill, dead = (kernel.process.transitions[name].cumulative_hazard(t, cohort=cohort, arm=arm) for name in ("progression", "death"))
+            return ill, dead
+        return self.hazard_of_first(outcomes, arm, t, cohort), 0.0
 
     def dropout_survival(self, arm: int, t: float | Float[Tensor, "..."], cohort: Cohort | None = None) -> Float[Tensor, "..."]:
         """P(not lost to follow-up by t | baseline) under an arm; 1 where the protocol declares no dropout."""

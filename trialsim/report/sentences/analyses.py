@@ -10,7 +10,7 @@ from trialsim.conduct import Monitoring
 from trialsim.report.sentences.passage import Passage, options
 from trialsim.report.sentences.question import endpoint_and_visit
 from trialsim.report.wording import listed, number, probability
-from trialsim.spec.planning import arms_of
+from trialsim.spec.families import arms_of, hypotheses
 from trialsim.spec.protocol import Protocol
 
 METHODS = {
@@ -47,7 +47,7 @@ _COMMON = {*Analysis.model_fields, *Monitoring.model_fields, "method"}
 def the_analyses(protocol: Protocol) -> Passage:
     """One paragraph for each analysis, then families that span analyses."""
     families = [
-        f"The analyses {listed(family.members)} share a type I error of {probability(family.alpha)} by {_procedure(family.procedure)} (family {name})."
+        f"The hypotheses {listed(family.members)} share a type I error of {probability(family.alpha)} by {_procedure(family.procedure)} (family {name})."
         for name, family in protocol.multiplicity.items()
     ]
     return Passage.of("Analyses", *[_analysis(protocol, name, analysis) for name, analysis in protocol.analyses.items()], families)
@@ -75,9 +75,12 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
     if said:
         yield f"Options: {listed(said)}."
     if "twin_prognosis" in analysis.covariates:
-        what = "expected value at the visit" if visit else "log hazard"
+        kind = protocol.endpoints[about[0]].type if about else ""
+        what = {"binary": "log odds", "ordinal": "log odds of a higher category", "count": "log rate"}.get(
+            kind, "expected value at the visit" if visit else "log hazard"
+        )
         yield f"The covariate twin_prognosis is the {what} that the cohort model predicts under the reference arm from the patient's baseline."
-    if analysis.multiplicity != "none":
+    if analysis.multiplicity != "none" and len(hypotheses(protocol, name)) > 1:
         yield f"The comparisons of its test arms share alpha by {_procedure(analysis.multiplicity)}."
     if analysis.imputation is not None:
         yield f"Missing values are imputed: {listed(options(analysis.imputation)) or 'by multiple imputation under missing at random'}."
@@ -87,7 +90,9 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
         if analysis.type == "superiority" or analysis.margin is None
         else f" It is to show {analysis.type.replace('_', '-')} with margin {number(analysis.margin)}."
     )
-    yield f"Its alpha is {probability(analysis.alpha)}, {side}.{kind}"
+    family = next((key for key, spanning in protocol.multiplicity.items() if any(member.partition(":")[0] == name for member in spanning.members)), None)
+    whose = f"that of the family {family}" if family is not None else probability(analysis.alpha)
+    yield f"Its alpha is {whose}, {side}.{kind}"
 
 
 def _procedure(procedure: Multiplicity) -> str:
@@ -96,7 +101,8 @@ def _procedure(procedure: Multiplicity) -> str:
         "holm": "Holm's procedure",
         "hommel": "Hommel's procedure",
         "bonferroni": "Bonferroni's correction",
-        "dunnett": "Dunnett's test",
+        "dunnett": "Dunnett's step-down test",
+        "sidak": "Šidák's correction",
     }
     if isinstance(procedure, str):
         return names.get(procedure, f"the {procedure.replace('_', '-')} procedure")
@@ -107,4 +113,9 @@ def _procedure(procedure: Multiplicity) -> str:
         for source, targets in procedure.graph.transitions.items()
         for target, part in targets.items()
     )
-    return f"a graph with weights {weights}" + (f", in which, when rejected, {moves}" if moves else "")
+    how = {
+        "bonferroni": "",
+        "simes": ", intersections tested by Simes' test",
+        "parametric": ", intersections tested by the joint distribution of the statistics",
+    }
+    return f"a graph with weights {weights}" + (f", in which, when rejected, {moves}" if moves else "") + how[procedure.test]

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from trialsim.report.sentences.passage import Passage, law, options, pieces
+from trialsim.report.sentences.passage import Passage, law, levels, options, pieces
 from trialsim.report.wording import listed, number, quantity, share, signed, time, value
 from trialsim.report.wording import rate as per_time
 from trialsim.spec.protocol import Protocol
 from trialsim.twins.effects import ByCovariate, Effect
-from trialsim.twins.events import IllnessDeath
+from trialsim.twins.events import IllnessDeath, Recurrent
 from trialsim.twins.missing_values import MissingData
 from trialsim.twins.not_yet import IntercurrentEvent
 from trialsim.twins.process import EventLaw, OutcomeProcess
 from trialsim.twins.prognosis import Prognostic
-from trialsim.twins.values import LinearMixed
+from trialsim.twins.values import LinearMixed, Ordinal
 
 _RATIO_NOUNS = {"hr": "hazard", "or": "odds", "rate_ratio": "event rate"}
 _EFFECT_NOUNS = {
@@ -62,6 +62,11 @@ def _outcome(name: str, process: OutcomeProcess) -> Iterator[str]:
         yield f"Under the reference arm{base} {name} is an illness–death process: {times}."
     elif isinstance(process, LinearMixed):
         yield f"Under the reference arm{base} {name}{unit} changes along a straight line in each patient: {_line(process)}."
+    elif isinstance(process, Recurrent):
+        frailty = f", with a gamma frailty of variance {number(process.dispersion)} between patients" if process.dispersion else ""
+        yield f"Under the reference arm{base} events of {name} come again at random at a mean rate of {per_time(process.rate)}{frailty}."
+    elif isinstance(process, Ordinal):
+        yield f"Under the reference arm{base} {name} is an ordered category: {levels(process.probs)}, from the lowest to the highest."
     elif isinstance(process, EventLaw):
         yield f"Under the reference arm{base} the time to {name} follows {law(process, hazard=True, what='have the event')}."
     elif hasattr(process, "dist"):
@@ -91,7 +96,7 @@ def _line(process: LinearMixed) -> str:
         )
         said.append(f"the visits vary about it with standard deviation {number(process.residual.sd)}" + (f" and {corr}" if corr else ""))
     if process.prognosis_correlation is not None:
-        said.append(f"the twin's prognosis has correlation {number(process.prognosis_correlation)} with the outcome")
+        said.append(f"the slope that the twin predicts has correlation {number(process.prognosis_correlation)} with the patient's own")
     return listed(said)
 
 
