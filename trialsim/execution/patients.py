@@ -5,7 +5,8 @@
 Times are in days; `entry_time` is calendar time, others count from randomisation. Categories are by name. A patient who
 would have come after the cut has `randomized` false, an entry time and a baseline, and nothing else (null): the trial
 never saw them. `<endpoint>_<visit>` is the value itself, also where the endpoint is a change; the value at baseline is
-beside it. `stratum` (of the randomisation) counts from 0 and is there where there are strata. `dropout` is whether the
+beside it. A count of events that come over time is `<endpoint>_<visit>` (`<endpoint>_count` without a visit), with
+the days it was observed in `<endpoint>_<visit>_exposure`. `stratum` (of the randomisation) counts from 0 and is there where there are strata. `dropout` is whether the
 patient was lost by the cut with something still to be observed.
 """
 
@@ -57,12 +58,19 @@ def patient_table(trial: Trial, observables: Observables, block: Block, cut: Flo
             assert endpoint.change_from is not None
             columns[_free(f"{name}_{endpoint.change_from}", columns)] = _seen(full(observables.baselines[name]), randomized)
         for visit in endpoint.visits:
-            if visit == endpoint.change_from:
+            if visit == endpoint.change_from or (name, visit) in observables.counts:
                 continue
             value = full(observables.values[name, visit].at(cut))
             if name in observables.baselines:
                 value = value + full(observables.baselines[name])
             columns[_free(f"{name}_{visit}", columns)] = _seen(value, randomized & ~np.isnan(value))
+    for (name, visit), counted in observables.counts.items():
+        if trial.endpoints[name].is_event:
+            continue
+        followed = counted.followed(cut, enrolment.entry_time, None)
+        label, there = f"{name}_{visit or 'count'}", full(followed) > 0
+        columns[_free(label, columns)] = _seen(full(counted.course.count(followed)), there)
+        columns[_free(f"{label}_exposure", columns)] = _seen(full(followed), there)
     columns["dropout"] = _seen(_lost(observables, shape, entry, end), randomized)
     return pa.table(columns)
 
