@@ -21,7 +21,7 @@ from trialsim.spec import Study, load
 
 ROOT = Path(__file__).parents[2]
 TRIALS = ROOT / "trials"
-NAMES = ("actg175", "alzheimers_twin", "oncology_group_sequential")
+NAMES = ("actg175", "alzheimers_twin", "copd_exacerbations", "depression_mmrm", "oncology_group_sequential", "ulcerative_colitis_remission")
 
 
 @pytest.fixture(scope="module")
