@@ -192,7 +192,7 @@ class TwinModel:
             expected = value(cohort) if isinstance(value, BaselineValue) else value.expected(cohort)
             if isinstance(value, TrajectoryValue) and streams is not None and block is not None:
                 known = value.trajectory.known_slope(streams(f"outcome/{outcome}"), block, n)
-                expected = expected if known is None or expected is None else known * value.trajectory.days[value.visit] + expected
+                expected = expected if known is None or expected is None else known * value.trajectory.days[value.visit] + expected.to(known.device)
         return torch.zeros((1, 1), dtype=torch.float64, device="cpu") if expected is None else expected
 
     def survival(self, outcome: str, arm: int, t: float | Float[Tensor, "..."], cohort: Cohort | None = None) -> Float[Tensor, "..."]:

@@ -64,9 +64,11 @@ class Trajectory:
         day = self.days[visit]
         slope = self.slopes(cohort)
         slope = torch.full((1, 1), self.process.slope, dtype=torch.float64, device="cpu") if slope is None else slope + self.process.slope
-        if isinstance(arm, Tensor):
-            slope = slope.to(arm.device)
-        mean = slope * (day if arm is None else self._clock(day, arm)) + self._start(cohort)
+        start = self._start(cohort)
+        for patients in (arm, start):
+            if isinstance(patients, Tensor):
+                slope = slope.to(patients.device)
+        mean = slope * (day if arm is None else self._clock(day, arm)) + start
         move = self.moves(cohort)
         if move is not None:
             mean = mean + move
