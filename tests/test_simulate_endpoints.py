@@ -217,3 +217,18 @@ def test_the_arms_of_a_joint_model_are_numbered_and_others_left_out(tmp_path: Pa
     for code, group in ((1, 1), (2, 0), (0, 2)):
         assert (three.group[arm == code] == group).all()
     assert torch.equal(~three.value.isnan(), arm != 3)
+
+
+def test_information_of_a_count_is_its_patients(tmp_path: Path) -> None:
+    """A final look that comes before its patients do spends at patients, not at the events they had."""
+    path = tmp_path / "counts.yaml"
+    text = TRIAL.replace("{type: binary, outcome: response, at: [reply]}", "{type: count, outcome: response, at: [reply], direction: lower_is_better}")
+    text = text.replace("{dist: bernoulli, p: 0.3}", "{dist: poisson, mean: 9}").replace("{p: 0.4}", "{rate_ratio: 1}")
+    text = text.replace("method: proportions, test: pooled", "method: poisson")
+    late = "{spending: lan_demets_obrien_fleming}"
+    path.write_text(text + f"interims: {{timing: {{information: calendar, at: [150 days], final: 300 days}}, efficacy: {late}}}\n")
+    path.write_text(path.read_text().replace("method: poisson", "method: poisson, information: {planned: 300}"))
+    found = simulate(compiled(path), Block(0, 4)).analyses["primary"]
+    # Half of the patients are there at day 150, though they had several times 300 events.
+    assert found.n[:, 0].tolist() == [150] * 4
+    assert torch.allclose(found.efficacy_z[:, 0], torch.tensor(2.9626, dtype=torch.float64), atol=1e-4)
