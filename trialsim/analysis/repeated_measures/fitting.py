@@ -38,6 +38,8 @@ from trialsim.records import VisitData
 
 NO_VALUE_AT_A_VISIT = torch.tensor(8, dtype=torch.int8)
 
+LARGEST_BLOCK = 256
+WORK_PER_BLOCK = 1_000_000  # numbers in the largest array
 MAX_EVALUATIONS = 100
 SMALL_DECREMENT = 1e-16  # g' H^-1 g of the deviance: the step left is 1e-8 standard errors
 AT_REST = 1e-9  # the same at the end, with the exact hessian
@@ -143,7 +145,34 @@ def fit_sums(
     failure: Int[Tensor, "replicate"],
     start: Float[Tensor, "parameter replicate"] | None = None,
 ) -> Fit:
-    """The fit of given sums; `failure` marks replicates already known to fail."""
+    """The fit of given sums; `failure` marks replicates already known to fail. Some replicates at a time, as the cache allows."""
+    size = replicates_at_once(sums.n_visits, design.n_columns)
+    slices = [slice(first, first + size) for first in range(0, sums.n_replicates, size)]
+    parts = [
+        _fit_block(design, sums.rows(rows), structure, reml=reml, failure=failure[rows], start=None if start is None else start[:, rows]) for rows in slices
+    ]  # fmt: skip
+    if len(parts) == 1:
+        return dataclasses.replace(parts[0], sums=sums)
+
+    def joined(name: str, of: str = "") -> Tensor:
+        return torch.cat([getattr(getattr(part, of) if of else part, name) for part in parts], dim=-1)
+
+    theta = joined("theta")
+    numbers = {name: joined(name, "point") for name in ("deviance", "gradient", "hessian", "beta", "phi", "inverse", "jacobian")}
+    point = Point(**numbers, covariance=structure.at(theta))
+    others = {name: joined(name) for name in ("theta_covariance", "kept", "failure")}
+    return Fit(design=design, sums=sums, structure=structure, reml=reml, theta=theta, point=point, **others)
+
+
+def replicates_at_once(n_visits: int, n_columns: int) -> int:
+    """How many replicates to work on together: their largest array fits the cache. Numbers do not depend on it."""
+    largest = max(n_visits * (n_visits + 1) // 2 * n_columns**2, n_visits**4)
+    return max(1, min(LARGEST_BLOCK, WORK_PER_BLOCK // largest))
+
+
+def _fit_block(
+    design: Design, sums: Sums, structure: Structure, *, reml: bool, failure: Int[Tensor, "replicate"], start: Float[Tensor, "parameter replicate"] | None
+) -> Fit:
     kept = sums.kept()
     arms = slice(design.n_columns - (design.n_groups - 1) * (design.n_visits - design.factors[-1].from_visit), design.n_columns)
     first_arm = kept[arms][: design.n_visits - design.factors[-1].from_visit]

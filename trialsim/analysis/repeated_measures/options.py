@@ -10,11 +10,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.repeated_measures.contrasts import DegreesOfFreedom, arm_at_visit, estimate_contrast
-from trialsim.analysis.repeated_measures.fitting import fit_repeated_measures
+from trialsim.analysis.repeated_measures.fitting import fit_repeated_measures, replicates_at_once
 from trialsim.records import Estimates, VisitData
 
-LARGEST_BLOCK = 256
-WORK_PER_BLOCK = 1_500_000  # numbers in the largest array of a block: what the cache of a core holds
+VALUES_AT_ONCE = 500_000  # values of all visits
 
 
 def _kind_of_robust(given: Any) -> Any:
@@ -83,13 +82,13 @@ class RepeatedMeasures(Analysis):
         )
 
     def _block(self, data: VisitData) -> int:
-        """How many replicates at a time. Numbers do not depend on it."""
+        """How many replicates at a time, of their patients and of their sums. Numbers do not depend on it."""
         n_visits = data.value.shape[-1] + (1 if self.constrained else 0)
-        columns = 1 if data.covariates is None else 1 + data.covariates.shape[-1]
-        largest = max(n_visits * (n_visits + 1) // 2 * ((data.n_groups - 1 + columns) * n_visits) ** 2, n_visits**4, data.value.shape[1] * 8)
-        return max(1, min(LARGEST_BLOCK, WORK_PER_BLOCK // largest))
+        covariates = 0 if data.covariates is None else data.covariates.shape[-1]
+        n_columns = data.n_groups * n_visits + covariates * (n_visits if self.covariate_by_visit else 1)
+        return max(1, min(replicates_at_once(n_visits, n_columns), VALUES_AT_ONCE // (data.value.shape[1] * n_visits)))
 
 
 def _rows(data: VisitData, rows: slice) -> VisitData:
     cut = {field.name: value[rows] for field in dataclasses.fields(data) if isinstance(value := getattr(data, field.name), torch.Tensor)}
-    return dataclasses.replace(data, **cut)
+    return dataclasses.replace(data, **cut, noise=None)  # type: ignore[arg-type]

@@ -51,9 +51,9 @@ def robust_variance(fit: Fit, w: Float[Tensor, "column replicate"], kind: Robust
     if kind != "empirical":
         spread = sums.spread(sums.spread(fit.point.phi, 1), 0)
         lever = torch.zeros_like(sigma)
-        for a in range(len(x)):
-            for b in range(len(x)):
-                lever += spread[a, :, b, :, :, None] * (x[a] * x[b])
+        for j in range(len(x)):
+            for k in range(len(x)):
+                lever += spread[j, :, k, :, :, None] * (x[j] * x[k])
         rest, pivots = invert((sigma - lever * both) + gaps)
         alone = (pivots / (sigma + gaps).diagonal().movedim(-1, 0) < SINGULAR_PIVOT) | torch.isnan(pivots)
         rest = torch.where(alone.any(0), torch.nan, rest * both)
