@@ -80,7 +80,7 @@ def test_arms_and_visits_are_named_with_the_baseline_first():
 
 
 def test_numbers_do_not_depend_on_the_block(assert_same_bits, method_of):
-    assert_same_bits(method_of(Clda, df="kenward_roger"), _visits(replicates=30, columns=1))
+    assert_same_bits(method_of(Clda, df="kenward_roger"), _visits(replicates=15, columns=1))
 
 
 def test_a_replicate_that_cannot_be_analysed_says_why(method_of):

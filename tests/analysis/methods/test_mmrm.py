@@ -73,7 +73,9 @@ def test_further_arms_share_the_covariance_matrix(method_of):
 
 
 OPTIONS = [
-    *({"covariance": name} for name in FAMILIES),
+    {"covariance": "heterogeneous_toeplitz"},
+    {"covariance": "antedependence"},
+    {"covariance": "compound_symmetry"},
     {"df": "kenward_roger"},
     {"df": "residual", "robust": "empirical"},
     {"robust": "bias_reduced"},
@@ -84,7 +86,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 def test_numbers_do_not_depend_on_the_block(options, assert_same_bits, method_of):
-    data = _visits(replicates=21, columns=1, n=37)
+    data = _visits(replicates=15, columns=1, n=37)
     data.value[3, data.group[3] == 1] = torch.nan
     data.value[5, :, 1] = torch.nan
     assert_same_bits(method_of(Mmrm, **options), data)

@@ -217,3 +217,17 @@ def test_a_covariate_that_says_nothing_new_changes_nothing(simulated_visits):
             torch.testing.assert_close(other.std_error, one.std_error, rtol=1e-9, atol=0)
             torch.testing.assert_close(other.df, one.df, rtol=1e-7, atol=0)
         torch.testing.assert_close(found.log_likelihood, plain.log_likelihood, rtol=1e-10, atol=0)
+
+
+def test_many_replicates_are_fitted_some_at_a_time(simulated_visits):
+    data = simulated_visits(replicates=300, n=24, columns=1, monotone=False, seed=14)
+    data.value[7, data.group[7] == 1, 2] = torch.nan
+    whole = fit_repeated_measures(data)
+    some = dataclasses.replace(data, value=data.value[200:], group=data.group[200:], covariates=data.covariates[200:], baseline=None)
+    part = fit_repeated_measures(some)
+    for name in ("beta", "beta_covariance", "sigma", "log_likelihood", "failure"):
+        assert torch.equal(getattr(whole, name)[200:], getattr(part, name)), name
+    one, other = (estimate_contrast(fit, arm_at_visit(fit, 2), df="kenward_roger") for fit in (whole, part))
+    assert torch.equal(one.std_error[200:], other.std_error)
+    assert torch.equal(one.df[200:], other.df)
+    assert whole.failure.nonzero().tolist() == [[7]]

@@ -34,17 +34,17 @@ def invert(a: Float[Tensor, "k k *batch"]) -> tuple[Float[Tensor, "k k *batch"],
     return torch.where(sound, -a, torch.nan), torch.where(sound, found, torch.nan)
 
 
-def multiply(a: Float[Tensor, "i k *batch"], b: Float[Tensor, "k j *batch"]) -> Float[Tensor, "i j *batch"]:
-    """The products a b, added up in the order of k."""
+def multiply(a: Float[Tensor, "i k *#batch"], b: Float[Tensor, "k j *#batch"]) -> Tensor:
+    """The products a b, [i, j, batch], added up in the order of k."""
     return _add_products(a.unsqueeze(2).unbind(1), b.unbind(0))
 
 
-def apply(a: Float[Tensor, "i k *batch"], x: Float[Tensor, "k *batch"]) -> Float[Tensor, "i *batch"]:
-    """The products a x, added up in the order of k."""
+def apply(a: Float[Tensor, "i k *#batch"], x: Float[Tensor, "k *#batch"]) -> Tensor:
+    """The products a x, [i, batch], added up in the order of k."""
     return _add_products(a.unbind(1), x.unbind(0))
 
 
-def outer_sum(a: Float[Tensor, "*left pattern replicate"], b: Float[Tensor, "*right pattern replicate"]) -> Float[Tensor, "*left *right replicate"]:
+def outer_sum(a: Float[Tensor, "*left pattern #replicate"], b: Float[Tensor, "*right pattern #replicate"]) -> Float[Tensor, "*left *right replicate"]:
     """Σ_o a_o ⊗ b_o, added up in the order of patterns."""
     left = a.reshape(*a.shape[:-2], *([1] * (b.ndim - 2)), *a.shape[-2:])
     return _add_products(left.unbind(-2), b.unbind(-2))
