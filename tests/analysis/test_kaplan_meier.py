@@ -105,7 +105,7 @@ def test_curves_do_not_depend_on_the_block(simulated_events):
     whole = kaplan_meier(data)
     for row in range(30):
         part = kaplan_meier(EventData(data.time[row : row + 1], data.event[row : row + 1], data.group[row : row + 1]))
-        for field in ("survival", "greenwood", "at_risk"):
+        for field in ("survival", "steps", "at_risk"):
             assert torch.equal(getattr(part, field), getattr(whole, field)[:, row : row + 1])
 
 

@@ -39,12 +39,13 @@ def cause_table(data: EventData, stratum: int | None = None) -> CauseTable:
         assert data.stratum is not None
         there = there & (data.stratum == stratum)
     time = torch.where(there, data.time, torch.inf)
-    order = argsort_last(time)
+    order = argsort_last(time, stable=False)  # what is counted at a time does not depend on the order within it
     time, there, group = time.gather(-1, order), there.gather(-1, order), data.group.gather(-1, order)
     cause = data.event.gather(-1, order) & there
-    other = torch.zeros_like(cause) if data.competing is None else data.competing.gather(-1, order) & there & ~cause
+    counted = [there, cause] if data.competing is None else [there, cause, data.competing.gather(-1, order) & there & ~cause]
     same = time[:, 1:] == time[:, :-1]
-    marks = torch.stack([(group == g) & mark for mark in (there, cause, other) for g in range(data.n_groups)]).to(torch.float64)
+    arms = [group == g for g in range(data.n_groups)]
+    marks = torch.stack([arm & mark for mark in counted for arm in arms]).view(torch.int8).to(torch.float64)
     running = marks.cumsum(-1)
     before = running - marks
     if same.any():
@@ -54,7 +55,8 @@ def cause_table(data: EventData, stratum: int | None = None) -> CauseTable:
     else:
         within = marks
     n = data.n_groups
-    return CauseTable(time=time, at_risk=running[:n, :, -1:] - before[:n], cause=within[n : 2 * n], other=within[2 * n :], left=within[:n])
+    other = torch.zeros_like(within[:n]) if data.competing is None else within[2 * n :]
+    return CauseTable(time=time, at_risk=running[:n, :, -1:] - before[:n], cause=within[n : 2 * n], other=other, left=within[:n])
 
 
 def _ends(same: Bool[Tensor, "replicate step"]) -> tuple[Bool[Tensor, "replicate rank"], Int[Tensor, "replicate rank"]]:

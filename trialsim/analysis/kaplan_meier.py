@@ -32,13 +32,14 @@ from trialsim.records import EventData
 Transform = Literal["log_log", "log", "plain"]
 SAME = math.sqrt(torch.finfo(torch.float64).eps)
 """Survival this close to a level counts as on it, as in survfit."""
+SMALLEST = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
     """The curves at all patients' times, in rising order; each arm steps at its own. Ranks of patients not in the analysis: infinite time.
 
-    `survival` is S at the time, `before` just before it; `greenwood` is G at the time (where S is 0, G before it).
+    `survival` is S at the time, `before` just before it; `steps` are d / (n (n - d)), 0 where S falls to 0.
     """
 
     time: Float[Tensor, "replicate rank"]
@@ -46,12 +47,13 @@ class Curves:
     events: Float[Tensor, "group replicate rank"]
     survival: Float[Tensor, "group replicate rank"]
     before: Float[Tensor, "group replicate rank"]
-    greenwood: Float[Tensor, "group replicate rank"]
+    steps: Float[Tensor, "group replicate rank"]
     last_time: Float[Tensor, "group replicate"]
 
-    def greenwood_steps(self) -> Float[Tensor, "group replicate rank"]:
-        """d / (n (n - d)) at each time; 0 where the curve falls to 0."""
-        return _greenwood_steps(self.events, self.at_risk)
+    @property
+    def greenwood(self) -> Float[Tensor, "group replicate rank"]:
+        """G at the time (where S is 0, G before it)."""
+        return self.steps.cumsum(-1)
 
     def ends(self, at: Float[Tensor, "replicate"]) -> Bool[Tensor, "group replicate"]:
         """Whether follow-up ends before a time with patients still event-free, so that the curve is not known there."""
@@ -61,22 +63,19 @@ class Curves:
 def kaplan_meier(data: EventData) -> Curves:
     """The curves of all arms of `data`. An event of another cause ends follow-up like a censoring. Strata and covariates are not looked at."""
     table: CauseTable = cause_table(EventData(data.time, data.event & (data.time >= 0), data.group, n_groups=data.n_groups))
-    survival = (1.0 - table.cause / table.at_risk.clamp(min=1.0)).cumprod(-1)
-    before = torch.cat([torch.ones_like(survival[..., :1]), survival[..., :-1]], dim=-1)
+    at_risk = table.at_risk.clamp(min=1.0)
+    hazard = table.cause / at_risk
+    left = 1.0 - hazard
+    survival = left.cumprod(-1)
     return Curves(
         time=table.time,
         at_risk=table.at_risk,
         events=table.cause,
         survival=survival,
-        before=before,
-        greenwood=_greenwood_steps(table.cause, table.at_risk).cumsum(-1),
+        before=torch.cat([torch.ones_like(survival[..., :1]), survival[..., :-1]], dim=-1),
+        steps=hazard / (at_risk * left).clamp(min=SMALLEST) * (left > 0),
         last_time=table.last_time(),
     )
-
-
-def _greenwood_steps(events: Tensor, at_risk: Tensor) -> Tensor:
-    rest = at_risk - events
-    return torch.where(rest > 0, events / (at_risk * rest).clamp(min=1.0), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

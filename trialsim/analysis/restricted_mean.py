@@ -25,7 +25,7 @@ def restricted_mean(curves: Curves, tau: Float[Tensor, "replicate"]) -> tuple[Fl
     running = area.cumsum(-1)
     mean = running[..., -1] + curves.survival[..., -1] * (end - until[:, -1:])[:, 0]
     rest = torch.where(curves.time <= end, mean[..., None] - running, 0.0)
-    return mean, (rest * rest * curves.greenwood_steps()).sum(-1)
+    return mean, (rest * rest * curves.steps).sum(-1)
 
 
 def default_tau(curves: Curves) -> Float[Tensor, "replicate"]:

@@ -83,11 +83,8 @@ class RiskSets:
 
     def rows(self, which: Int[Tensor, "row"] | Bool[Tensor, "replicate"]) -> RiskSets:
         """The layout of some replicates."""
-        fields = (self.order, self.event, self.first, self.last, self.share, self.start, self.end)
-        order, event, *others = (None if field is None else field[which] for field in fields)
-        assert order is not None
-        assert event is not None
-        return RiskSets(order, event, *others, exact=self.exact)
+        first, last, share, start, end = (None if field is None else field[which] for field in (self.first, self.last, self.share, self.start, self.end))
+        return RiskSets(order=self.order[which], event=self.event[which], first=first, last=last, share=share, start=start, end=end, exact=self.exact)
 
 
 def risk_sets(

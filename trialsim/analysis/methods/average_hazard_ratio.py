@@ -72,7 +72,7 @@ def average_hazard_ratio(curves: Curves, tau: Float[Tensor, "replicate"]) -> tup
     a, b = test_first.sum(-1, keepdim=True), reference_first.sum(-1, keepdim=True)
     a_beyond, b_beyond = a - test_first.cumsum(-1), b - reference_first.cumsum(-1)
     both_left = 1.0 - a - b
-    steps = curves.greenwood_steps() * inside
+    steps = curves.steps * inside
     of_test, of_reference = (both_left + b_beyond) / a + b_beyond / b, (both_left + a_beyond) / b + a_beyond / a
     variance = (of_test * of_test * steps[1]).sum(-1) + (of_reference * of_reference * steps[0]).sum(-1)
     return (torch.log(a) - torch.log(b))[:, 0], variance.sqrt()

@@ -62,8 +62,8 @@ class LogRank(Analysis):
             return self
         if self.treatment is not None:
             arms = (self.treatment.reference, *self.treatment.tests)
-            if set(self.trend) != set(arms):
-                raise ValueError(f"trend needs a score for each of {', '.join(arms)} and for no other arm")
+            if set(self.trend) < set(arms):
+                raise ValueError(f"trend needs a score for each of {', '.join(arms)}")
         if len(set(self.trend.values())) < 2:
             raise ValueError("trend needs scores that differ")
         if self.estimate_by is not None:
@@ -74,6 +74,8 @@ class LogRank(Analysis):
         yield from super().unsupported()
         if self.trend is not None and self.treatment is None:
             yield "trend of logrank by an estimand (give endpoint and treatment)"
+        elif self.trend is not None and self.treatment is not None and set(self.trend) != {self.treatment.reference, *self.treatment.tests}:
+            yield "trend of logrank over arms that treatment does not name"
         if self.type != "superiority" and (self.weights is not None or self.trend is not None):
             yield f"type: {self.type} of logrank with {'weights' if self.trend is None else 'trend'}"
 
