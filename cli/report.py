@@ -20,11 +20,12 @@ def report(
 
 def write_page(where: Path | str, out: Path | None = None) -> Path | str:
     """The page of a run that lies in a directory or at a URL; by default beside its results."""
+    from trialsim.execution.keep import EXAMPLES
     from trialsim.execution.store import open_directory
     from trialsim.report import write_report
 
     directory = open_directory(where)
-    with directory.on_disk() as folder:
+    with directory.on_disk(of_cells=(EXAMPLES,)) as folder:
         page = write_report(folder, out)
         if out is not None or folder == directory.path:
             return page

@@ -68,5 +68,5 @@ def test_a_cluster_this_process_is_connected_to(doctor, ray_cluster):
     import ray
 
     found = json.loads(doctor("--json").stdout)
-    assert (found["ray_reachable"], found["ray"]) == (True, "1 machines, 2 cores, 0 GPUs")
+    assert (found["ray_reachable"], found["ray"]) == (True, "1 machines, 2 cores, 1 GPUs")
     assert ray.is_initialized()

@@ -123,7 +123,9 @@ def test_a_run_in_an_object_store_is_the_run_in_a_folder(small_protocol, small_c
         run_small(url)
 
 
-def test_the_command_line_on_an_object_store(small_protocol, url):
+def test_the_command_line_on_an_object_store(small_protocol, small_protocol_text, url):
+    small_protocol.write_text(small_protocol_text.replace("replicates: 200", "replicates: 200, keep: {example_trials: 2}"))
+
     def invoke(*arguments):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == 0, result.stderr
@@ -131,7 +133,9 @@ def test_the_command_line_on_an_object_store(small_protocol, url):
 
     ran = invoke("run", small_protocol, "--replicates", 30, "--out", url, "--json")
     assert f"{url}: done in" in ran.stderr
-    assert open_storage(url).read("report.html").startswith(b"<!")
+    page = open_storage(url).read("report.html")
+    assert page.startswith(b"<!")
+    assert page.count(b"Replicate 1: ") == 2  # one of each cell
     assert json.loads(invoke("status", url, "--json").stdout)["state"] == "complete"
     assert json.loads(invoke("resume", url, "--json").stdout)["results"] == json.loads(ran.stdout)["results"]
     assert invoke("report", url).stdout == f"{url}/report.html\n"

@@ -173,6 +173,12 @@ def test_same_bits_however_it_is_run(undisturbed, run_small, settings):
     assert stored == [n // 64 for n, *_ in sizes(path)]
 
 
+def test_same_bits_from_ray(undisturbed, run_small, ray_cluster):
+    path, results = run_small("ray", executor="ray", workers=2)
+    assert results["results"] == undisturbed[1]["results"]
+    assert sizes(path) == sizes(undisturbed[0])
+
+
 @pytest.mark.parametrize("after", [64, 192])
 def test_an_interrupted_run_resumes_to_the_same_bits(undisturbed, run_small, quiet, tmp_path, after):
     class Interrupting(quiet):

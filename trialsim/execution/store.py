@@ -18,7 +18,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,9 +145,13 @@ class RunDirectory:
 
         self.storage.write(name, write)
 
-    def on_disk(self) -> AbstractContextManager[Path]:
-        """A folder of this machine with everything but the chunks: the directory itself, or a copy for a while."""
-        names = [] if isinstance(self.storage, LocalStorage) else [name for name in self.storage.names() if "." in name and name != LOCK]
+    def on_disk(self, of_cells: Collection[str] = ()) -> AbstractContextManager[Path]:
+        """A folder of this machine with the files of the run and, of every cell, those named: the directory itself, or a copy for a while."""
+        names: list[str] = []
+        if not isinstance(self.storage, LocalStorage):
+            names = [name for name in self.storage.names() if "." in name and name != LOCK]
+            for cell in self.storage.names("cells") if of_cells else ():
+                names += [f"cells/{cell}/{name}" for name in self.storage.names(f"cells/{cell}") if name in of_cells]
         return self.storage.on_disk(names)
 
     # -- chunks -------------------------------------------------------------------------------------------
