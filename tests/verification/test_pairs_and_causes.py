@@ -1,7 +1,7 @@
 """Type I error and coverage of pairwise, competing-risks and recurrent-event analyses: 20,000 trials of 400 patients each, 3 MCSE.
 
-One-sided levels found at a nominal 0.025 (MCSE 0.0011) are in `LEVELS`; smaller trials, for the record: lwyy 0.031 with 100 patients and 100 events,
-0.028 with 200 and 200 (a sandwich variance is too small in small samples); net_benefit 0.028 with 100 patients (win_ratio and win_odds 0.024).
+One-sided levels at a nominal 0.025 in smaller trials, for the record: lwyy 0.031 with 100 patients and 100 events, 0.028 with 200 and 200 (a
+sandwich variance is too small in small samples); net_benefit 0.028 with 100 patients, where win_ratio and win_odds have 0.024.
 """
 
 from __future__ import annotations
