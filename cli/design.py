@@ -106,13 +106,14 @@ def _scenario_rows(cell: Cell, ahead: Ahead | None) -> list[Row]:
     if ahead is None:
         return []
     trial, prospect, looks = ahead
-    alone = sum(bool(plan.looks) for plan in trial.analyses.values()) <= 1
+    alone = len({key for key, plan in trial.analyses.items() if plan.looks}) <= 1
     return [
         scenario_row(
             design=cell.design,
             scenario=cell.scenario,
             role=cell.role,
-            analysis=name,
+            analysis=plan.analysis or name,
+            arm=plan.arm,
             bounds=looks[name].bounds,
             looks=predict(prospect, looks[name], plan),
             n_looks=max(len(plan.looks), 1),
@@ -131,7 +132,13 @@ def _look_rows(cell: Cell, ahead: Ahead | None) -> list[Row]:
     protocol, interims = cell.protocol, cell.protocol.interims
     if interims is None:
         monitored = [name for name, analysis in protocol.analyses.items() if analysis.looks] or list(protocol.analyses)
-        return [row for name in monitored for row in _planned(cell, name, None if ahead is None else ahead[2].get(name)).rows()]
+        known = {} if ahead is None else ahead[2]
+        return [
+            row
+            for name in monitored
+            for key, arm in _hypotheses(protocol, name).items()
+            for row in _planned(cell, name, key=key, arm=arm, ahead=known.get(key)).rows()
+        ]
     # The totals are not known: the bounds by the stated fractions.
     name = monitored_analysis(protocol)
     if name is None:
@@ -139,12 +146,32 @@ def _look_rows(cell: Cell, ahead: Ahead | None) -> list[Row]:
     if interims.timing.information == "calendar":
         raise ProtocolError(Problem("missing; calendar looks need the time of the final look", path="interims.timing.final"))
     analysis, fractions = protocol.analyses[name], [*(interims.timing.fractions or ()), 1.0]
-    solved = bounds(efficacy=interims.efficacy, futility=interims.futility, alpha=analysis.alpha, sides=analysis.sides, information=fractions)
-    return _of_looks(cell, name, solved).rows()
+    rows = []
+    for key, arm in _hypotheses(protocol, name).items():
+        alpha = _first_alpha(protocol, name, key)
+        solved = bounds(efficacy=interims.efficacy, futility=interims.futility, alpha=alpha, sides=analysis.tested_sides, information=fractions)
+        rows += _of_looks(cell, name, solved, arm=arm).rows()
+    return rows
 
 
-def _planned(cell: Cell, name: str, ahead: LooksAhead | None) -> PlannedLooks:
-    """The bounds of an analysis at its own looks, or where the trial ends."""
+def _hypotheses(protocol: Protocol, name: str) -> dict[str, str | None]:
+    from trialsim.spec.families import hypotheses
+
+    return hypotheses(protocol, name) if protocol.analyses[name].estimand in (None, *protocol.estimands) else {name: None}
+
+
+def _first_alpha(protocol: Protocol, name: str, key: str) -> float:
+    """The alpha of a hypothesis: what it holds at first where it is in a family."""
+    from trialsim.spec.families import families
+    from trialsim.spec.planning import first_alpha
+
+    analysis = protocol.analyses[name]
+    family = next((family for family in families(protocol).values() if key in family.members), None)
+    return analysis.alpha_one_sided * analysis.tested_sides if family is None else first_alpha(family, key, analysis)
+
+
+def _planned(cell: Cell, name: str, *, key: str, arm: str | None, ahead: LooksAhead | None) -> PlannedLooks:
+    """The bounds of a comparison at its own looks, or where the trial ends."""
     from trialsim.errors import Problem, ProtocolError
     from trialsim.spec.looks import endpoint_name
     from trialsim.spec.planning import information_target, monitoring_plan
@@ -154,7 +181,9 @@ def _planned(cell: Cell, name: str, ahead: LooksAhead | None) -> PlannedLooks:
     looks = [protocol.looks[look] for look in analysis.looks or ()]
     if is_event and not protocol.looks:
         raise ProtocolError(Problem("a time-to-event analysis needs interims.timing or looks, which say when the data are cut", path=f"analyses.{name}"))
-    plan = monitoring_plan(name, analysis, looks, endpoint=endpoint, is_event=is_event, test_share=_test_share(protocol, name) or 0.5)
+    plan = monitoring_plan(name, analysis, looks, endpoint=endpoint, is_event=is_event, test_share=_test_share(protocol, name, arm) or 0.5).at_level(
+        _first_alpha(protocol, name, key)
+    )
     if plan.by_calendar and ahead is None:
         raise ProtocolError(
             Problem("bounds at calendar looks depend on the events expected by then: they need truth, accrual and population", path=f"analyses.{name}")
@@ -165,10 +194,12 @@ def _planned(cell: Cell, name: str, ahead: LooksAhead | None) -> PlannedLooks:
     if ahead is not None:
         at[: len(ahead.time)] = ahead.time
         targets = [expected if target is None else target for target, expected in zip(targets, [*ahead.counted, *targets[len(ahead.counted) :]], strict=True)]
-    return _of_looks(cell, name, ahead.bounds if plan.by_calendar and ahead is not None else plan.at_plan, targets, at)
+    return _of_looks(cell, name, ahead.bounds if plan.by_calendar and ahead is not None else plan.at_plan, targets, at, arm=arm)
 
 
-def _of_looks(cell: Cell, name: str, solved: Bounds, targets: Sequence[float | None] | None = None, at: Sequence[float | None] | None = None) -> PlannedLooks:
+def _of_looks(
+    cell: Cell, name: str, solved: Bounds, targets: Sequence[float | None] | None = None, at: Sequence[float | None] | None = None, *, arm: str | None = None
+) -> PlannedLooks:
     from trialsim.evaluation.planned import PlannedLooks
     from trialsim.spec.planning import favours_of
 
@@ -176,11 +207,13 @@ def _of_looks(cell: Cell, name: str, solved: Bounds, targets: Sequence[float | N
     return PlannedLooks(
         design=cell.design,
         analysis=name,
+        arm=arm,
         bounds=solved,
         is_event=_is_event(cell.protocol, name),
         targets=targets,
         look_time=at,
-        test_share=_test_share(cell.protocol, name),
+        test_share=_test_share(cell.protocol, name, arm),
+        compared_share=1.0 if arm is None else _compared_share(cell.protocol, name, arm),
         favours=1 if endpoint is None else favours_of(cell.protocol, endpoint),
     )
 
@@ -197,13 +230,22 @@ def _is_event(protocol: Protocol, name: str) -> bool:
     return endpoint is not None and protocol.endpoints[endpoint].is_event
 
 
-def _test_share(protocol: Protocol, name: str) -> float | None:
-    """The test arm's share of the compared patients; None where several arms are tested or the protocol does not say."""
+def _test_share(protocol: Protocol, name: str, arm: str | None = None) -> float | None:
+    """The test arm's share of the patients: of the two compared arms. None where several arms are tested at once or the protocol does not say."""
     analysis = protocol.analyses[name]
     estimand = protocol.estimands.get(analysis.estimand or "")
     treatment = analysis.treatment if estimand is None else estimand.treatment
-    if treatment is None or len(treatment.tests) != 1:
+    if treatment is None or (len(treatment.tests) != 1 and arm is None):
         return None
     ratio = (protocol.randomization.ratio if protocol.randomization is not None else None) or dict.fromkeys(protocol.arms, 1)
-    test, reference = ratio.get(treatment.tests[0], 1), ratio.get(treatment.reference, 1)
+    test, reference = ratio.get(arm or treatment.tests[0], 1), ratio.get(treatment.reference, 1)
     return test / (test + reference)
+
+
+def _compared_share(protocol: Protocol, name: str, arm: str) -> float:
+    """How much of what is counted over all arms of an analysis is of one arm and the reference."""
+    from trialsim.spec.families import arms_of
+
+    tests, reference = arms_of(protocol, protocol.analyses[name])
+    ratio = (protocol.randomization.ratio if protocol.randomization is not None else None) or dict.fromkeys(protocol.arms, 1)
+    return (ratio.get(arm, 1) + ratio.get(reference, 1)) / sum(ratio.get(each, 1) for each in (reference, *tests))

@@ -19,6 +19,7 @@ from torch import Tensor
 from trialsim.cohort import CohortModel, Criterion, draw_cohort
 from trialsim.conduct import Accrual, Look, Randomization
 from trialsim.conduct.comparison import Comparison, Observables, PlannedAnalysis
+from trialsim.conduct.families import PlannedFamily
 from trialsim.conduct.follow_up import CauseFollowUp, CountFollowUp, EventFollowUp, ValueFollowUp, first_cause, follow, follow_to_visit
 from trialsim.conduct.stratification import crossed
 from trialsim.conduct.trial import conduct
@@ -29,6 +30,7 @@ from trialsim.parts import walk
 from trialsim.records import AnalysisData, Block, Cohort, Enrolment, Noise, RecurrentData, TrialRecord
 from trialsim.rng import Streams
 from trialsim.spec import Cell
+from trialsim.spec.families import planned_families
 from trialsim.spec.planning import planned_analyses, planned_looks
 from trialsim.spec.protocol import Protocol
 from trialsim.spec.sections.simulation import Keep
@@ -74,6 +76,7 @@ class Trial:
     primary_endpoint: str | None
     keep: Keep
     target_mcse: Mapping[str, float] = field(default_factory=dict)
+    families: Mapping[str, PlannedFamily] = field(default_factory=dict)
     device: str = "cpu"
     measured: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -129,6 +132,7 @@ def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
         endpoints=endpoints,
         looks=looks,
         analyses=analyses,
+        families=planned_families(protocol),
         primary_endpoint=next((name for name in monitored if endpoints[name].is_event), None),
         keep=protocol.simulation.keep,
         target_mcse=protocol.simulation.precision(),
@@ -151,7 +155,15 @@ def simulate(trial: Trial, block: Block) -> TrialRecord:
     """
     keep_freed_memory()
     observables = observe(trial, block)
-    return conduct(block, observables, arms=trial.arms, looks=trial.looks, analyses=trial.analyses, primary_endpoint=trial.primary_endpoint)
+    return conduct(
+        block,
+        observables,
+        arms=trial.arms,
+        looks=trial.looks,
+        analyses=trial.analyses,
+        primary_endpoint=trial.primary_endpoint,
+        families=trial.families,
+    )
 
 
 def observe(trial: Trial, block: Block) -> Observables:
@@ -209,16 +221,17 @@ def _observed(trial: Trial, streams: Streams, block: Block, cohort: Cohort, enro
             if recurs:
                 counts[name, visit] = CountFollowUp(nature.course(outcome), trial.visits[visit], dropout, missing.get(visit))
 
+    asked = {plan.analysis or name: plan for name, plan in trial.analyses.items()}  # the arms of an analysis share what it adjusts for
     return Observables(
         enrolment=enrolment,
         events=events,
         values=values,
-        noise={name: Noise(streams(f"imputation/{name}"), block) for name, plan in trial.analyses.items() if plan.method.imputation is not None},
+        noise={name: Noise(streams(f"imputation/{name}"), block) for name, plan in asked.items() if plan.method.imputation is not None},
         counts=counts,
         causes=causes,
         starts=starts,
-        covariates={name: _covariates(trial, plan, cohort, streams, block) for name, plan in trial.analyses.items() if plan.method.covariates},
-        strata={name: crossed(cohort, plan.method.stratify_by) for name, plan in trial.analyses.items() if plan.method.stratify_by},
+        covariates={name: _covariates(trial, plan, cohort, streams, block) for name, plan in asked.items() if plan.method.covariates},
+        strata={name: crossed(cohort, plan.method.stratify_by) for name, plan in asked.items() if plan.method.stratify_by},
         cohort=cohort,
         dropout_time=dropout,
         baselines=baselines,
@@ -259,6 +272,9 @@ def true_values(trial: Trial, median_cut: float) -> dict[str, TrueValue | None]:
     found: dict[str, TrueValue | None] = {}
     known: dict[TrueQuestion | str, TrueValue | None] = {}
     for name, plan in trial.analyses.items():
+        if plan.spans_arms:
+            found[name] = None  # a trend or a contrast is no difference between two arms
+            continue
         named = [tier.endpoint for tier in plan.tiers] or [plan.endpoint]
         outcomes = tuple(outcome for endpoint in named for outcome in trial.endpoints[endpoint].outcomes)
         asked = question_of(plan, outcomes, cut_time=median_cut, weights=(trial.ratio[plan.test], trial.ratio[plan.reference]))

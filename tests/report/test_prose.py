@@ -76,7 +76,8 @@ def flat(text: str) -> str:
         ("alzheimers_twin", "death, by the composite strategy (the event is part of the variable, with the value worst score)"),
         ("alzheimers_twin", "correlation −0.5 between mmse and cdrsb_baseline, and 0 between all other pairs."),
         ("alzheimers_twin", "share alpha by Hochberg's procedure."),
-        ("alzheimers_twin", "efficacy is declared when |z| is at least 1.9600"),
+        ("alzheimers_twin", "efficacy is declared when |z| is at least 2.2414"),
+        ("alzheimers_twin", "Critical values of high are those at an alpha of 0.025, which suffices whatever the others show."),
     ],
 )
 def test_key_sentences(texts: dict[str, str], name: str, sentence: str) -> None:

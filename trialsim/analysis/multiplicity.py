@@ -1,8 +1,7 @@
-"""How several comparisons share one alpha. In the language; only `none` is in the engine so far."""
+"""How several comparisons share one alpha: the words of the language. The procedures themselves are in `design.multiplicity`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 from trialsim.parts import Part
 from trialsim.units import Probability
 
-Procedure = Literal["none", "bonferroni", "holm", "hochberg", "hommel", "fixed_sequence", "fallback", "dunnett"]
+Procedure = Literal["none", "bonferroni", "sidak", "holm", "hochberg", "hommel", "fixed_sequence", "fallback", "dunnett"]
 
 
 class Graph(Part):
@@ -38,9 +37,11 @@ class GraphProcedure(Part):
     """`multiplicity: {graph: {weights, transitions}}`."""
 
     graph: Graph = Field(description="Weights and transitions of the graph.")
-
-    def unsupported(self) -> Iterator[str]:
-        yield "multiplicity by a graph"
+    test: Literal["bonferroni", "simes", "parametric"] = Field(
+        default="bonferroni",
+        description="How intersections of hypotheses are tested: by their weights alone, by Simes' test, or (arms against one reference) by the joint "
+        "normal distribution of their statistics.",
+    )
 
 
 Multiplicity = Procedure | GraphProcedure

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trialsim.analysis import Analysis
@@ -37,7 +37,8 @@ class PlannedAnalysis:
     whether efficacy would have been declared without the (non-binding) futility rule. `visits` are those of the endpoint up to
     `visit`, in order of time, and `day` is when `visit` is; `tiers` the endpoints of a hierarchy; `cause` the outcome of interest where others compete.
     `kind` is the endpoint's type; `is_event`: it is a time to event, so information counts events; else patients. `summary` is
-    the summary measure of the analysis's estimand, where it names one.
+    the summary measure of the analysis's estimand, where it names one. `analysis` is the analysis that makes this comparison
+    (None: named as the comparison), `arm` its test arm where it compares several; information is then that of the arms `pooled`.
     """
 
     method: Analysis
@@ -57,6 +58,14 @@ class PlannedAnalysis:
     is_event: bool = True
     kind: EndpointType = "time_to_event"
     summary: str | None = None
+    analysis: str | None = None
+    arm: str | None = None
+    pooled: tuple[int, ...] = ()
+
+    @property
+    def spans_arms(self) -> bool:
+        """Whether it is one test over several test arms (a trend, a contrast)."""
+        return bool(self.pooled) and self.arm is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ class Comparison:
     """The arms of one analysis, ready to be cut."""
 
     def __init__(self, plan: PlannedAnalysis, observables: Observables, name: str, n_arms: int):
-        self.plan, self.observables, self.name = plan, observables, name
+        self.plan, self.observables, self.name = plan, observables, plan.analysis or name
         arm = observables.enrolment.arm
         self.entry_time = observables.enrolment.entry_time
         self.n_groups = 2 + len(plan.others)
@@ -102,11 +111,12 @@ class Comparison:
                 self.group += (arm == further).to(torch.int8) * group
                 compared |= arm == further
             self.other = None if self.n_groups == n_arms else ~compared
-        self.covariates = observables.covariates.get(name)
+        question = plan.analysis or name
+        self.covariates = observables.covariates.get(question)
         self.stratum: Tensor | None = None
         self.n_strata = 1
-        if name in observables.strata:
-            self.stratum, self.n_strata = observables.strata[name]
+        if question in observables.strata:
+            self.stratum, self.n_strata = observables.strata[question]
         # Missing values are imputed for those who should have reached the visit.
         self.due = self.entry_time + plan.day
         self.takes = plan.method.record
@@ -128,6 +138,30 @@ class Comparison:
         if self.takes is RecurrentData:
             return self._recurrent_data(cut, chosen)
         return self._hierarchy_data(cut, chosen)
+
+    def pooled_information(self, cut: Float[Tensor, "row"], rows: Int[Tensor, "row"], reached: Bool[Tensor, "row"]) -> Int[Tensor, "row"] | None:
+        """Events, or patients with a value, so far in all arms of the analysis.
+
+        None where it compares two, and where all looks were `reached`, so that their information is the planned one.
+        """
+        plan = self.plan
+        if not plan.pooled or (bool(reached.all()) and not plan.monitoring.by_calendar):
+            return None
+        cut, rows = cut.to(self.group.device), rows.to(self.group.device)
+        arm = self.observables.enrolment.arm[rows]
+        there = torch.zeros_like(arm, dtype=torch.bool)
+        for index in plan.pooled:
+            there |= arm == index
+        if plan.endpoint in self.observables.events:
+            there &= at_most(self.observables.events[plan.endpoint].calendar_event[rows], cut[:, None])
+        elif (plan.endpoint, plan.visit) in self.observables.values:
+            assert plan.visit is not None
+            there &= ~self._seen(self.observables.values[plan.endpoint, plan.visit], cut, rows).isnan()
+        else:
+            entry = _of(self.entry_time, rows)
+            assert entry is not None
+            there &= at_most(entry.expand(there.shape), cut[:, None])
+        return there.sum(-1).cpu()
 
     def _patients(self, rows: Tensor | None) -> dict[str, Any]:
         """The fields that all records have."""

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trialsim.analysis.arm_hazard_ratio import score_at_log_hr
 from trialsim.analysis.inference import normal_statistic
 from trialsim.conduct.comparison import PlannedAnalysis
 from trialsim.design import HazardRatioAbove
-from trialsim.records import AnalysisRecord, Estimates, EventData, ValueData
+from trialsim.records import AnalysisData, AnalysisRecord, Estimates, EventData
 from trialsim.tensors import on_cpu
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an analysis has said of some trials at one look: its estimates, z, and the data they are from.
+
+    `own` is the look's place among the analysis's own; `last`: the analysis has no look after it.
+    """
+
+    found: Estimates
+    z: Float[Tensor, "row"]
+    data: AnalysisData
+    own: int
+    last: Bool[Tensor, "row"]
 
 
 class Decisions:
@@ -59,33 +74,66 @@ class Decisions:
         live: Bool[Tensor, "row"],
         final: Bool[Tensor, "row"],
         reached: Bool[Tensor, "row"],
-        data: EventData | ValueData,
+        data: AnalysisData,
+        counted: Int[Tensor, "row"] | None = None,
     ) -> None:
         """Analyse and compare with the bounds.
 
-        `final`: the trial ends here; `reached`: the look's target was reached. Rows that are not live only count for what
-        would have happened without futility.
+        `final`: the trial ends here; `reached`: the look's target was reached; `counted`: the information so far, where it is
+        not that of the two compared arms alone. Rows that are not live only count for what would have happened without futility.
         """
-        plan, monitoring = self.plan, self.plan.monitoring
+        seen = self.analyse(look, rows, final=final, reached=reached, data=data, counted=counted)
+        monitoring = self.plan.monitoring
+        efficacy, futility = monitoring.at(seen.own, self.information[rows, : seen.own + 1], seen.last)
+        reject = seen.z >= efficacy
+        wrong = (seen.z <= -efficacy) if monitoring.sides == 2 else torch.zeros_like(reject)
+        self.settle(look, rows, live=live, seen=seen, efficacy=efficacy, futility=futility, reject=reject, wrong=wrong, ever=reject)
+
+    def analyse(
+        self,
+        look: int,
+        rows: Int[Tensor, "row"],
+        *,
+        final: Bool[Tensor, "row"],
+        reached: Bool[Tensor, "row"],
+        data: AnalysisData,
+        counted: Int[Tensor, "row"] | None = None,
+    ) -> Seen:
+        """What the analysis says, before anything is decided; its information is noted."""
+        plan = self.plan
         found = on_cpu(plan.method.answer(data, favours=plan.favours))
         own = bisect_left(plan.looks, look)
         last = final | (own == len(plan.looks) - 1)
-        z = normal_statistic(found)
-        self.information[rows, own] = monitoring.information(own, found.n if found.n_events is None else found.n_events, reached & (look in plan.looks))
-        efficacy, futility = monitoring.at(own, self.information[rows, : own + 1], last)
-        reject = z >= efficacy
-        wrong = (z <= -efficacy) if monitoring.sides == 2 else torch.zeros_like(reject)
+        observed = counted if counted is not None else found.n if found.n_events is None or not plan.is_event else found.n_events
+        self.information[rows, own] = plan.monitoring.information(own, observed, reached & (look in plan.looks))
+        return Seen(found, normal_statistic(found), data, own, last)
+
+    def settle(
+        self,
+        look: int,
+        rows: Int[Tensor, "row"],
+        *,
+        live: Bool[Tensor, "row"],
+        seen: Seen,
+        efficacy: Float[Tensor, "row"],
+        futility: Float[Tensor, "row"],
+        reject: Bool[Tensor, "row"],
+        wrong: Bool[Tensor, "row"],
+        ever: Bool[Tensor, "row"],
+    ) -> None:
+        """Enter what was decided; `ever`: efficacy would have been shown by now without futility rules."""
+        own, last = seen.own, seen.last
         # The last look has no futility rule left to obey: what is not rejected is over.
-        futile = (z < futility) & ~last & ~reject & ~wrong
-        rule = monitoring.futility
+        futile = (seen.z < futility) & ~last & ~reject & ~wrong
+        rule = self.plan.monitoring.futility
         limit = rule.hazard_ratio_above[own] if isinstance(rule, HazardRatioAbove) and own < len(rule.hazard_ratio_above) else None
         if limit is not None:
             # The Cox estimate lies above the limit exactly when the score there is positive.
-            assert isinstance(data, EventData)
-            futile = (on_cpu(score_at_log_hr(data, math.log(limit))) > 0) & ~last & ~reject & ~wrong
-        self.ever[rows] |= reject
+            assert isinstance(seen.data, EventData)
+            futile = (on_cpu(score_at_log_hr(seen.data, math.log(limit))) > 0) & ~last & ~reject & ~wrong
+        self.ever[rows] |= ever
         still_open = live & ~self.closed[rows]
-        self._write(look, rows, found, z, efficacy, futility, still_open)
+        self._write(look, rows, seen.found, seen.z, efficacy, futility, still_open)
         self.reject[rows, look] = reject & still_open
         self.wrong[rows, look] = wrong & still_open
         self.futile[rows, look] = futile & still_open
@@ -93,16 +141,33 @@ class Decisions:
         self.closed[rows] |= reject | wrong | futile | last
         self.only_futile[rows] &= ~self.ever[rows] & ~last
 
-    def decide_at_end(self, stop: Int[Tensor, "replicate"], data: EventData | ValueData) -> None:
+    def decide_at_end(self, stop: Int[Tensor, "replicate"], data: AnalysisData) -> None:
         """The one decision of an analysis without looks, entered at the look where each trial stopped."""
-        found = on_cpu(self.plan.method.answer(data, favours=self.plan.favours))
-        z = normal_statistic(found)
+        seen = self.analyse_at_end(data)
         bound = self.plan.monitoring.at_end_only
-        rows = torch.arange(len(stop))
-        self._write(stop, rows, found, z, torch.full_like(z, bound), torch.full_like(z, torch.nan))
-        self.reject[rows, stop] = z >= bound
-        if self.plan.monitoring.sides == 2:
-            self.wrong[rows, stop] = z <= -bound
+        reject = seen.z >= bound
+        wrong = seen.z <= -bound if self.plan.monitoring.sides == 2 else torch.zeros_like(reject)
+        self.settle_at_end(stop, seen, reject=reject, wrong=wrong, efficacy=torch.full_like(seen.z, bound))
+
+    def analyse_at_end(self, data: AnalysisData) -> Seen:
+        """What the analysis says where the trials have stopped."""
+        found = on_cpu(self.plan.method.answer(data, favours=self.plan.favours))
+        return Seen(found, normal_statistic(found), data, 0, torch.ones(len(found.n), dtype=torch.bool))
+
+    def settle_at_end(
+        self,
+        stop: Int[Tensor, "replicate"],
+        seen: Seen,
+        *,
+        reject: Bool[Tensor, "replicate"],
+        wrong: Bool[Tensor, "replicate"],
+        efficacy: Float[Tensor, "replicate"] | None = None,
+    ) -> None:
+        """Enter what was decided there."""
+        rows, none = torch.arange(len(stop)), torch.full_like(seen.z, torch.nan)
+        self._write(stop, rows, seen.found, seen.z, none if efficacy is None else efficacy, none)
+        self.reject[rows, stop] = reject
+        self.wrong[rows, stop] = wrong
 
     def _write(self, look: int | Tensor, rows: Tensor, found: Estimates, z: Tensor, efficacy: Tensor, futility: Tensor, live: Tensor | None = None) -> None:
         keep = None if live is None or bool(live.all()) else live

@@ -10,7 +10,7 @@ Source: spending at observed information, Lan & DeMets 1983, doi 10.1093/biomet/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -27,7 +27,8 @@ class MonitoringPlan:
 
     `targets` are the planned information at its looks (events or patients) and `planned` is the total they are fractions
     of. `by_calendar`: spend at observed / planned information; `targets` then only count the looks. `test_share` is the
-    share of the compared patients that is randomised to the test arm.
+    share of the compared patients that is randomised to the test arm; `compared_share` is how much of the information is of
+    the two compared arms, where it is counted over several.
     """
 
     alpha: float
@@ -38,12 +39,20 @@ class MonitoringPlan:
     planned: float
     by_calendar: bool = False
     test_share: float = 0.5
+    compared_share: float = 1.0
     _solved: dict[tuple[tuple[float, ...], bool], tuple[float, float]] = field(default_factory=dict, repr=False)
+    _levels: dict[float, MonitoringPlan] = field(default_factory=dict, repr=False)
 
     @cached_property
     def at_plan(self) -> Bounds:
         """The bounds if every look is made at its planned information."""
         return self._bounds(self.targets)
+
+    def at_level(self, alpha: float) -> MonitoringPlan:
+        """The same looks and rules at another alpha (total over sides)."""
+        if alpha not in self._levels:
+            self._levels[alpha] = replace(self, alpha=alpha, _solved={}, _levels={})
+        return self._levels[alpha]
 
     def at(
         self, look: int, history: Float[Tensor, "replicate look"], final: Bool[Tensor, "replicate"]
@@ -93,7 +102,7 @@ class MonitoringPlan:
             information=fractions,
             final=final,
             planned=None if as_planned or self.by_calendar else [value / self.planned for value in self.targets],
-            events=list(information) if by_hazard_ratio else None,
+            events=[value * self.compared_share for value in information] if by_hazard_ratio else None,
             test_share=self.test_share if by_hazard_ratio else None,
         )
 

@@ -6,13 +6,15 @@ alpha). Analyses that name no looks are made there, at their full alpha. Replica
 before the next look, except futility-stopped ones still needed to know what would have happened without futility.
 Cuts and decisions are on the CPU, wherever the patients are.
 
-Not handled here: adaptations, several test arms in one analysis.
+Members of a family decide together (`families`). Not handled here: adaptations. An arm that futility has dropped is not tested
+again; its patients go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,10 +23,13 @@ from torch import Tensor
 from trialsim.conduct.comparison import Comparison, Observables, PlannedAnalysis
 from trialsim.conduct.cuts import Conditions, cut_time, visit_completion
 from trialsim.conduct.decisions import Decisions
+from trialsim.conduct.families import Family, PlannedFamily
 from trialsim.conduct.follow_up import n_enrolled
 from trialsim.conduct.looks import Look
 from trialsim.records import AnalysisRecord, Block, TrialRecord
 from trialsim.tensors import at_most, count_last
+
+NONE: Mapping[str, PlannedFamily] = MappingProxyType({})
 
 
 def conduct(
@@ -35,8 +40,9 @@ def conduct(
     looks: Mapping[str, Look],
     analyses: Mapping[str, PlannedAnalysis],
     primary_endpoint: str | None,
+    families: Mapping[str, PlannedFamily] = NONE,
 ) -> TrialRecord:
-    """Run every trial of the block to its end."""
+    """Run every trial of the block to its end. `families` are those of the analyses that share an alpha."""
     enrolment = observables.enrolment
     conditions = Conditions(entry_time=enrolment.entry_time, events=observables.events, visits=visit_completion(observables.values), n_replicates=block.size)
     cuts, reached_target = _all_cuts(looks, conditions, primary_endpoint)
@@ -44,7 +50,10 @@ def conduct(
     must_stop = _last_look(cuts, reached_target)
     comparisons = {name: Comparison(plan, observables, name, len(arms)) for name, plan in analyses.items()}
     tables = {name: Decisions(block.size, n_looks, plan) for name, plan in analyses.items()}
+    together = [Family(plan, tables, comparisons, block.size) for plan in families.values()]
+    joined = {name for plan in families.values() for name in plan.members}
     monitored = [name for name, plan in analyses.items() if plan.looks]
+    alone = [name for name in monitored if name not in joined]
 
     stop = torch.full((block.size,), n_looks - 1)
     rows = torch.arange(block.size)
@@ -54,12 +63,17 @@ def conduct(
             break
         final = must_stop[rows] == look
         decided = torch.full((len(rows),), bool(monitored))
-        for name in monitored:
+        for name in alone:
             due = tables[name].due(look, rows, final)
             if due.any():
                 at, live_at, final_at = (rows, live, final) if due.all() else (rows[due], live[due], final[due])
                 data = comparisons[name].data(cuts[at, look], at)
-                tables[name].decide(look, at, live=live_at, final=final_at, reached=reached_target[at, look], data=data)
+                counted = comparisons[name].pooled_information(cuts[at, look], at, reached_target[at, look])
+                tables[name].decide(look, at, live=live_at, final=final_at, reached=reached_target[at, look], data=data, counted=counted)
+        for family in together:
+            if family.by_looks:
+                family.decide(look, rows, live=live, final=final, reached=reached_target[rows, look], cut=cuts[rows, look])
+        for name in monitored:
             decided &= tables[name].closed[rows]
         if look == n_looks - 1:
             break  # what is not stopped by now stops here
@@ -71,8 +85,11 @@ def conduct(
 
     at_end = cuts.gather(-1, stop[:, None])[:, 0]
     every = torch.arange(block.size)
+    for family in together:
+        if not family.by_looks:
+            family.decide_at_end(stop, [comparison.data(at_end, every) for comparison in family.comparisons])
     for name, plan in analyses.items():
-        if not plan.looks:
+        if not plan.looks and name not in joined:
             tables[name].decide_at_end(stop, comparisons[name].data(at_end, every))
     return _record(block, observables, arms, tuple(looks), cuts, reached_target, stop, at_end, {name: table.record() for name, table in tables.items()})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -94,9 +94,12 @@ class ComparisonDecisions:
 
 @dataclass(slots=True)
 class FamilyDecisions:
-    """Decisions of an analysis that compares several arms: any, all, and any *true* null hypothesis rejected."""
+    """Decisions of several comparisons together: any, all, and any *true* null hypothesis rejected.
 
-    analysis: str
+    `name` is that of the analysis whose arms they are, or of a family that spans analyses.
+    """
+
+    name: str
     members: Mapping[str, Comparison]
     _shares: dict[tuple[str, int | None], Share] = field(default_factory=dict)
 
@@ -106,6 +109,10 @@ class FamilyDecisions:
         together = np.stack(list(found.values()))
         self._shares.setdefault(("power", None), Share()).add(np.logical_or.reduce(together))
         self._shares.setdefault(("power_all", None), Share()).add(np.logical_and.reduce(together))
+        ignoring = {name: record.analyses[name].ignoring_futility for name in self.members}
+        if any(flags is not None for flags in ignoring.values()):
+            without = [found[name] if flags is None else flags.numpy() for name, flags in ignoring.items()]
+            self._shares.setdefault(("power_ignoring_futility", None), Share()).add(np.logical_or.reduce(np.stack(without)))
         true_nulls = [found[name] for name, member in self.members.items() if member.null]
         if true_nulls:
             self._shares.setdefault(("fwer", None), Share()).add(np.logical_or.reduce(np.stack(true_nulls)))
@@ -113,7 +120,9 @@ class FamilyDecisions:
     def rows(self, labels: CellLabels) -> Iterator[ResultRow]:
         """The rows of the family (`arm` null)."""
         members = list(self.members.values())
+        endpoints = {member.endpoint for member in members}
+        labelled = replace(members[0], analysis=self.name, endpoint=endpoints.pop() if len(endpoints) == 1 else None)
         fwer = {key: share for key, share in self._shares.items() if key[0] == "fwer"}
         power = {key: share for key, share in self._shares.items() if key[0] != "fwer"}
-        yield from share_rows(labels, members[0], power, null=all(member.null for member in members), arm=None)
-        yield from share_rows(labels, members[0], fwer, null=True, arm=None)
+        yield from share_rows(labels, labelled, power, null=all(member.null for member in members), arm=None)
+        yield from share_rows(labels, labelled, fwer, null=True, arm=None)

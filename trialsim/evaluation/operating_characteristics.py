@@ -51,7 +51,7 @@ def operating_characteristics(
     """The result rows of a cell. `comparisons` has the keys of `TrialRecord.analyses`; `quantiles` is from `size_quantiles`."""
     sizes = TrialSizes()
     decisions = {name: ComparisonDecisions(comparison) for name, comparison in comparisons.items()}
-    families = [FamilyDecisions(analysis, members) for analysis, members in _families(comparisons).items()]
+    families = [FamilyDecisions(name, members) for name, members in _families(comparisons).items()]
     estimations = {name: Estimation(comparison) for name, comparison in comparisons.items()}
     for record in chunks():
         sizes.add(record)
@@ -68,15 +68,19 @@ def operating_characteristics(
 
 
 def _families(comparisons: Mapping[str, Comparison]) -> dict[str, dict[str, Comparison]]:
-    """The analyses that compare several arms, each with its comparisons."""
-    families: dict[str, dict[str, Comparison]] = {}
+    """The analyses that compare several arms, each with its comparisons, and the families that span analyses."""
+    by_analysis: dict[str, dict[str, Comparison]] = {}
+    spanning: dict[str, dict[str, Comparison]] = {}
     for name, comparison in comparisons.items():
-        families.setdefault(comparison.analysis, {})[name] = comparison
-    return {analysis: members for analysis, members in families.items() if len(members) > 1}
+        by_analysis.setdefault(comparison.analysis, {})[name] = comparison
+        for family in comparison.families:
+            spanning.setdefault(family, {})[name] = comparison
+    return {analysis: members for analysis, members in by_analysis.items() if len(members) > 1} | spanning
 
 
 def _reporting_order(comparisons: Mapping[str, Comparison]) -> Callable[[ResultRow], tuple[int, ...]]:
-    analyses = {name: i for i, name in enumerate(dict.fromkeys(c.analysis for c in comparisons.values()))}
+    families = (family for c in comparisons.values() for family in c.families)
+    analyses = {name: i for i, name in enumerate(dict.fromkeys([*(c.analysis for c in comparisons.values()), *families]))}
     arms = {name: i for i, name in enumerate(dict.fromkeys(c.arm for c in comparisons.values()))}
     measures = {measure: i for i, measure in enumerate(MEASURES)}
     sized = {f"{measure}_quantile_{p * 100:.0f}": (measures[measure], 1 + i) for measure in SIZED for i, p in enumerate(QUANTILES)}

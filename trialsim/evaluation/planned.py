@@ -28,7 +28,8 @@ class PlannedLooks:
     """The looks of one analysis under one design.
 
     `targets` `[look]` are events or patients, `look_time` `[look]` in days; None where they are not known. `test_share` is the test arm's share of the compared patients, None where that is not declared.
-    `favours` is +1 where a larger estimate is better.
+    `favours` is +1 where a larger estimate is better. `arm` is the test arm where the analysis has several, and `compared_share` then
+    how much of the targets is of the two compared arms.
     """
 
     design: str
@@ -40,6 +41,7 @@ class PlannedLooks:
     test_share: float | None = None
     favours: int = -1
     arm: str | None = None
+    compared_share: float = 1.0
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per look."""
@@ -66,7 +68,8 @@ class PlannedLooks:
     def _hazard_ratio(self, z: float, events: int | None) -> float | None:
         if not self.is_event or not events or self.test_share is None or not math.isfinite(z):
             return None
-        return number(math.exp(self.favours * z / math.sqrt(events * self.test_share * (1.0 - self.test_share))))
+        compared = events * self.compared_share
+        return number(math.exp(self.favours * z / math.sqrt(compared * self.test_share * (1.0 - self.test_share))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,16 @@ class ScenarioLooks:
 
 
 def scenario_row(
-    *, design: str, scenario: str, role: str, analysis: str, bounds: Bounds, looks: ScenarioLooks, n_looks: int | None = None, alone: bool = True
+    *,
+    design: str,
+    scenario: str,
+    role: str,
+    analysis: str,
+    bounds: Bounds,
+    looks: ScenarioLooks,
+    n_looks: int | None = None,
+    alone: bool = True,
+    arm: str | None = None,
 ) -> dict[str, Any]:
     """The operating characteristics of a design under a scenario. `alone`: no other analysis keeps the trial going.
 
@@ -113,6 +125,7 @@ def scenario_row(
         "scenario": scenario,
         "role": role,
         "analysis": analysis,
+        **({} if arm is None else {"arm": arm}),
         "cumulative_power": [number(value) for value in np.append(rejected, np.full(missing, rejected[-1]))],
         "stop_futility": [number(value) for value in np.append(futile, np.zeros(missing))],
         "expected_n": expected(looks.enrolled),

@@ -96,7 +96,7 @@ class LooksAhead:
 def predictable(plan: PlannedAnalysis) -> bool:
     """Whether the analysis is one whose drift is known."""
     method = plan.method
-    if method.type != "superiority" or getattr(method, "trend", None) or getattr(method, "weights", None):
+    if method.type != "superiority" or plan.spans_arms or getattr(method, "trend", None) or getattr(method, "weights", None):
         return False
     return getattr(method, "method", "") in (("logrank", "cox") if plan.visit is None else ("t_test", "ancova"))
 

@@ -79,7 +79,8 @@ class Comparison:
 
     `arm` is None where the analysis compares two arms. `scale` is that of inference (`log_hazard_ratio`), None where nothing
     is estimated. `looks` are those (from 1) at which it may be made. `futility` says whether it has a futility rule. `null`
-    says whether the true effect lies in the null hypothesis. Bias and coverage need `truth`.
+    says whether the true effect lies in the null hypothesis. Bias and coverage need `truth`. `families` are those of the section
+    `multiplicity` that it belongs to; the arms of an analysis are a family of their own, which has its name.
     """
 
     analysis: str
@@ -92,3 +93,4 @@ class Comparison:
     futility: bool
     null: bool
     truth: TrueValue | None = None
+    families: tuple[str, ...] = ()

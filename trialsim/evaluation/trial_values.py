@@ -47,6 +47,7 @@ class AnalysisLabels:
     arm: str | None
     sides: int
     scale: str | None
+    families: tuple[str, ...] = ()
 
 
 def trial_values(record: TrialRecord, labels: Mapping[str, AnalysisLabels]) -> dict[Column, np.ndarray]:
@@ -58,11 +59,16 @@ def trial_values(record: TrialRecord, labels: Mapping[str, AnalysisLabels]) -> d
     for arm, count in record.n_per_arm.items():
         found[Column(None, None, arm, "allocated", "patients")] = count.numpy().astype(np.float64)
     found[Column(None, None, None, "target_not_reached", "probability")] = _indicator(record.target_not_reached.numpy())
-    families: dict[str, list[np.ndarray]] = {}
+    by_analysis: dict[str, list[str]] = {}
+    spanning: dict[str, list[str]] = {}
+    rejections_of: dict[str, np.ndarray] = {}
     for name, entry in labels.items():
         analysis = record.analyses[name]
         rejected = np.logical_or.reduce(rejections(analysis, entry.sides), axis=1)
-        families.setdefault(entry.analysis, []).append(rejected)
+        rejections_of[name] = rejected
+        by_analysis.setdefault(entry.analysis, []).append(name)
+        for family in entry.families:
+            spanning.setdefault(family, []).append(name)
         shares: dict[str, np.ndarray] = {"power": rejected}
         if analysis.ignoring_futility is not None:
             shares["power_ignoring_futility"] = analysis.ignoring_futility.numpy()
@@ -75,11 +81,12 @@ def trial_values(record: TrialRecord, labels: Mapping[str, AnalysisLabels]) -> d
             estimate, std_error = _final(analysis)
             for measure, values in (("estimate_mean", estimate), ("model_se_mean", std_error)):
                 found[Column(entry.analysis, entry.endpoint, entry.arm, measure, entry.scale or "inference")] = values
-    for family, members in families.items():
-        if len(members) > 1:
-            shared = next(entry.endpoint for entry in labels.values() if entry.analysis == family)
-            found[Column(family, shared, None, "power", "probability")] = _indicator(np.logical_or.reduce(members))
-            found[Column(family, shared, None, "power_all", "probability")] = _indicator(np.logical_and.reduce(members))
+    for family, names in ({analysis: names for analysis, names in by_analysis.items() if len(names) > 1} | spanning).items():
+        endpoints = {labels[name].endpoint for name in names}
+        shared = endpoints.pop() if len(endpoints) == 1 else None
+        members = [rejections_of[name] for name in names]
+        found[Column(family, shared, None, "power", "probability")] = _indicator(np.logical_or.reduce(members))
+        found[Column(family, shared, None, "power_all", "probability")] = _indicator(np.logical_and.reduce(members))
     return found
 
 

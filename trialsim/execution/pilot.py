@@ -110,7 +110,7 @@ def fly(trial: Trial, labels: CellLabels, *, block_size: int | None = None, cloc
         bytes_per_replicate=byte_rate,
         bytes_per_chunk=byte_fixed,
         chunk_memory=round(COPIES * _held(record) * chunks.CHUNK / n),
-        summaries=summarise(record, analysis_labels(trial.analyses), frozenset(TARGETS)),
+        summaries=summarise(record, analysis_labels(trial.analyses, trial.families), frozenset(TARGETS)),
     )
 
 

@@ -133,7 +133,7 @@ def require_engine(engine: Mapping[str, str], device: str = "cpu") -> None:
 
 def precision_of(trial: Trial, record: TrialRecord) -> Summaries:
     """Of a chunk, what `simulation.target_mcse` is decided from; nothing where there are no targets."""
-    return summarise(record, analysis_labels(trial.analyses), frozenset(trial.target_mcse))
+    return summarise(record, analysis_labels(trial.analyses, trial.families), frozenset(trial.target_mcse))
 
 
 def n_rejected(record: TrialRecord) -> int:

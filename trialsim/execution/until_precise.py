@@ -142,7 +142,7 @@ def require_results(trials: Sequence[Trial]) -> None:
         if targets <= found:
             return
         # On the CPU: which results there are does not depend on the device, which the workers alone may have.
-        summaries = summarise(simulate(replace(trial, device="cpu"), Block(0, TRIED)), analysis_labels(trial.analyses), frozenset(targets))
+        summaries = summarise(simulate(replace(trial, device="cpu"), Block(0, TRIED)), analysis_labels(trial.analyses, trial.families), frozenset(targets))
         found |= {measure for measure in targets if mcse_so_far(summaries, measure)}
     for measure in sorted(targets - found):
         raise UsageError(f"simulation.target_mcse.{measure}: no cell of this run has a result {measure}")

@@ -11,10 +11,12 @@ from trialsim.conduct.comparison import PlannedAnalysis, Tier
 from trialsim.conduct.looks import AfterLastPatientInTrigger, AllTrigger, AnyTrigger, CompletersTrigger, EnrolledTrigger, EventsTrigger
 from trialsim.conduct.monitoring import MonitoringPlan
 from trialsim.errors import NotSupportedError, Problem, ProtocolError
+from trialsim.spec.families import Declared, arms_of, families, hypotheses
 
 if TYPE_CHECKING:
     from trialsim.spec.protocol import Protocol
 
+__all__ = ["arms_of", "favours_of", "monitoring_plan", "planned_analyses", "planned_looks"]
 FINAL = "final"
 
 
@@ -86,13 +88,6 @@ def cause_of(protocol: Protocol, analysis: Analysis, endpoint: str) -> str | Non
     return (analysis.cause or components[0]) if len(components) > 1 else None
 
 
-def arms_of(protocol: Protocol, analysis: Analysis) -> tuple[tuple[str, ...], str]:
-    """The test arms and the reference arm of an analysis."""
-    treatment = analysis.treatment if analysis.estimand is None else protocol.estimands[analysis.estimand].treatment
-    assert treatment is not None
-    return ((treatment.test,) if isinstance(treatment.test, str) else tuple(treatment.test)), treatment.reference
-
-
 def favours_of(protocol: Protocol, endpoint: str) -> int:
     """+1 when a larger estimate favours the test arm: events lower, values higher, unless `direction` says otherwise."""
     declared = protocol.endpoints[endpoint]
@@ -101,46 +96,75 @@ def favours_of(protocol: Protocol, endpoint: str) -> int:
 
 
 def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_futility: bool) -> dict[str, PlannedAnalysis]:
-    """Every analysis as conduct needs it."""
+    """Every comparison as conduct needs it: by analysis, or by `analysis:arm` where an analysis compares several arms.
+
+    The bounds of a member of a family are those of the share of alpha that it holds at first. In a trial of one look all members
+    of families are analysed there.
+    """
     arms = list(protocol.arms)
     order = list(looks)
+    ratio = (protocol.randomization.ratio if protocol.randomization else None) or dict.fromkeys(arms, 1)
+    shared = families(protocol)
     plans = {}
     for name, analysis in protocol.analyses.items():
         tests, reference = arms_of(protocol, analysis)
-        if len(tests) != 1:
-            raise NotSupportedError(f"analyses.{name}: an analysis with several test arms")
         endpoint, visit = endpoint_of(protocol, analysis)
         tiers = tiers_of(protocol, analysis)
-        own = tuple(order.index(look) for look in analysis.looks or ())
-        ratio = (protocol.randomization.ratio if protocol.randomization else None) or dict.fromkeys(arms, 1)
-        share = ratio[tests[0]] / (ratio[tests[0]] + ratio[reference])
-        monitoring = monitoring_plan(
-            name, analysis, [looks[order[index]] for index in own], endpoint=endpoint, is_event=protocol.endpoints[endpoint].is_event, test_share=share
-        )
-        futility = monitoring.futility
-        plans[name] = PlannedAnalysis(
-            method=analysis,
-            endpoint=endpoint,
-            test=arms.index(tests[0]),
-            reference=arms.index(reference),
-            favours=1 if tiers else favours_of(protocol, endpoint),
-            looks=own,
-            monitoring=monitoring,
-            visit=visit,
-            visits=visits_to(protocol, endpoint, visit),
-            day=visit_time(protocol, visit) if visit is not None else 0.0,
-            tiers=tiers,
-            cause=cause_of(protocol, analysis, endpoint),
-            is_event=protocol.endpoints[endpoint].is_event,
-            kind=protocol.endpoints[endpoint].type,
-            summary=protocol.estimands[analysis.estimand].summary_measure if analysis.estimand is not None else None,
-            ignore_futility=ignore_futility and futility is not None and not futility.binding,
-        )
+        own = hypotheses(protocol, name)
+        if len(own) > 1 and any(family.procedure == "dunnett" and member in own for family in shared.values() for member in family.members):
+            analysis = analysis.model_copy(update={"multiplicity": "dunnett"})
+        for key, arm in own.items():
+            test = arm or tests[0]
+            family = next((family for family in shared.values() if key in family.members), None)
+            made_at = tuple(order.index(look) for look in analysis.looks or ())
+            if family is not None and len(order) == 1:
+                made_at = (0,)
+            monitoring = monitoring_plan(
+                name,
+                analysis,
+                [looks[order[index]] for index in made_at],
+                endpoint=endpoint,
+                is_event=protocol.endpoints[endpoint].is_event,
+                test_share=ratio[test] / (ratio[test] + ratio[reference]),
+                compared_share=(ratio[test] + ratio[reference]) / sum(ratio[each] for each in (reference, *tests)),
+            )
+            if family is not None:
+                monitoring = monitoring.at_level(first_alpha(family, key, analysis))
+            futility = monitoring.futility
+            plans[key] = PlannedAnalysis(
+                method=analysis.comparing(test),
+                endpoint=endpoint,
+                test=arms.index(test),
+                reference=arms.index(reference),
+                favours=1 if tiers else favours_of(protocol, endpoint),
+                looks=made_at,
+                monitoring=monitoring,
+                visit=visit,
+                visits=visits_to(protocol, endpoint, visit),
+                day=visit_time(protocol, visit) if visit is not None else 0.0,
+                tiers=tiers,
+                cause=cause_of(protocol, analysis, endpoint),
+                is_event=protocol.endpoints[endpoint].is_event,
+                kind=protocol.endpoints[endpoint].type,
+                summary=protocol.estimands[analysis.estimand].summary_measure if analysis.estimand is not None else None,
+                ignore_futility=ignore_futility and futility is not None and not futility.binding,
+                others=tuple(arms.index(other) for other in tests if other != test) if analysis.joint else (),
+                analysis=name,
+                arm=arm,
+                pooled=tuple(arms.index(each) for each in (reference, *tests)) if len(tests) > 1 else (),
+            )
     return plans
 
 
-def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoint: str, is_event: bool, test_share: float) -> MonitoringPlan:
-    """The bounds' arithmetic of one analysis: planned information at its looks, or spending by calendar."""
+def first_alpha(family: Declared, member: str, analysis: Analysis) -> float:
+    """The alpha (total over the sides of its test) that a member holds at first."""
+    return family.alpha * analysis.tested_sides / analysis.sides * family.first_share(member)
+
+
+def monitoring_plan(
+    name: str, analysis: Analysis, looks: list[Look], *, endpoint: str, is_event: bool, test_share: float, compared_share: float = 1.0
+) -> MonitoringPlan:
+    """The bounds' arithmetic of one comparison: planned information at its looks, or spending by calendar."""
     assert isinstance(analysis, Monitoring)
     targets = [information_target(look.when, endpoint=endpoint, is_event=is_event) for look in looks]
     planned = analysis.information.planned if analysis.information else (targets[-1] if targets else None)
@@ -163,6 +187,7 @@ def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoin
         planned=float(planned or 1.0),
         by_calendar=by_calendar,
         test_share=test_share,
+        compared_share=compared_share,
     )
     if by_calendar and not plan.can_follow_the_calendar:
         raise ProtocolError(

@@ -13,6 +13,7 @@ from typing import Any
 from trialsim.errors import NotSupportedError, Problem, ProtocolError, UsageError
 from trialsim.parts import walk
 from trialsim.spec import cells as naming
+from trialsim.spec import families
 from trialsim.spec.checking import Checked, check_cell
 from trialsim.spec.document import Document, open_document
 from trialsim.spec.looks import lengthened
@@ -137,6 +138,7 @@ def _unsupported_parts(protocol: Protocol) -> Iterator[Found]:
     for path, part in walk(protocol):
         for phrase in part.unsupported():
             yield Found(path, phrase)
+    yield from families.unsupported(protocol)
 
 
 def _out_of_reach(document: Document, checked: Sequence[Checked]) -> list[Problem]:

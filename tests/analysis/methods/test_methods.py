@@ -92,7 +92,6 @@ def test_a_method_has_a_kernel_or_says_that_it_has_none(method):
     "options, phrase",
     [
         ({"method": "cox", "robust": True, "test": "score"}, "robust: true with test: score of cox"),
-        ({"method": "t_test", "multiplicity": "holm"}, "multiplicity: holm inside an analysis"),
         ({"method": "gray", "type": "non_inferiority", "margin": 2}, "type: non_inferiority of gray, which estimates nothing"),
     ],
 )

@@ -1,7 +1,8 @@
 """The two-sample t-test of a difference in means.
 
 Welch: se² = s1²/n1 + s0²/n0 with Satterthwaite's df = se⁴ / (s1⁴/(n1²(n1 - 1)) + s0⁴/(n0²(n0 - 1))). Pooled: se² =
-s²(1/n1 + 1/n0) with n1 + n0 - 2 df. Patients with a missing value are left out. Fails where an arm is empty, or where
+s²(1/n1 + 1/n0) with n1 + n0 - 2 df. With `multiplicity: dunnett` s² is pooled over all arms of the analysis, with n minus the
+number of arms df, whatever `variance` says. Patients with a missing value are left out. Fails where an arm is empty, or where
 there is no variance to be had (one patient in an arm under Welch, all values of both arms equal).
 
 **Source:** Welch 1947 (doi 10.1093/biomet/34.1-2.28); Satterthwaite 1946 (doi 10.2307/3002019).
@@ -9,7 +10,7 @@ there is no variance to be had (one patient in an arm under Welch, all values of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -37,13 +38,23 @@ class TTest(Analysis):
     method: Literal["t_test"] = Field(description="Two-sample t-test.")
     variance: Literal["welch", "pooled"] = Field(default="welch", description="A variance per arm (Satterthwaite df), or one for both.")
 
+    @property
+    def joint(self) -> bool:  # type: ignore[override]
+        """Dunnett's test has one variance for all its arms."""
+        return self.multiplicity == "dunnett"
+
     def estimate(self, data: ValueData, *, favours: int) -> Estimates:  # type: ignore[override]
         """Difference in means, test minus reference; see `Analysis.estimate`."""
+        further = _further_arms(data)
+        if further:
+            data = replace(data, value=data.value.masked_fill(data.group > 1, torch.nan), n_groups=2)
         sums = _sums(data)
         (n0, n1), (squares0, squares1) = sums.n, sums.squares
-        if self.variance == "pooled":
-            df = n0 + n1 - 2.0
-            squared = (squares0 + squares1) / df * (1.0 / n0 + 1.0 / n1)
+        if self.variance == "pooled" or self.joint:
+            df, squares = n0 + n1 - 2.0, squares0 + squares1
+            for n_arm, squares_arm in further:
+                df, squares = df + (n_arm - 1.0).clamp(min=0.0), squares + squares_arm
+            squared = squares / df * (1.0 / n0 + 1.0 / n1)
         else:
             each0, each1 = squares0 / (n0 - 1.0) / n0, squares1 / (n1 - 1.0) / n1
             squared = each0 + each1
@@ -54,6 +65,17 @@ class TTest(Analysis):
         failure = torch.where((n0 == 0) | (n1 == 0), NO_PATIENTS, failure)
         difference, std_error, df = fail(failure, sums.difference, squared.sqrt(), df)
         return Estimates(statistic=favours * difference / std_error, n=n.to(torch.int64), failure=failure, df=df, estimate=difference, std_error=std_error)
+
+
+def _further_arms(data: ValueData) -> list[tuple[Float[Tensor, "replicate"], Float[Tensor, "replicate"]]]:
+    """Patients of every further arm, and their squares about its mean."""
+    found = []
+    for group in range(2, data.n_groups):
+        there = (data.group == group) & ~data.value.isnan()
+        value, n = torch.where(there, data.value, 0.0), there.sum(-1).to(torch.float64)
+        deviation = torch.where(there, value - (value.sum(-1) / n.clamp(min=1.0))[:, None], 0.0)
+        found.append((n, (deviation * deviation).sum(-1)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

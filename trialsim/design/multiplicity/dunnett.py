@@ -168,6 +168,6 @@ def _sizes(t: Matrix, sides: int) -> tuple[Matrix, NDArray[np.bool_]]:
 
 def _tail(critical: Matrix, b: Matrix, df: Vector | None, sides: int) -> Vector:
     """P(some T_i > critical_i), 1 where nothing was found (−inf)."""
-    never = np.isneginf(critical).any(-1)
+    never: NDArray[np.bool_] = np.asarray(np.isneginf(critical).any(-1))
     inside = probability_within(np.where(never[:, None], 0.0, critical), b, df, sides=sides)
     return np.where(never, 1.0, np.clip(1.0 - inside, 0.0, 1.0))

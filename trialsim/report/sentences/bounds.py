@@ -9,6 +9,7 @@ from scipy.special import ndtr
 
 from trialsim.conduct import Interims
 from trialsim.conduct.monitoring import MonitoringPlan
+from trialsim.conduct.multiplicity import weighting_of
 from trialsim.design import Bounds, FutilityRule, HazardRatioAbove, SpendingFutility, bounds
 from trialsim.design.choice import Rule
 from trialsim.design.futility import FutilityZ
@@ -16,8 +17,9 @@ from trialsim.errors import NotSupportedError, ProtocolError
 from trialsim.report.sentences.passage import options
 from trialsim.report.sentences.question import counts_events, endpoint_and_visit
 from trialsim.report.wording import count, fixed, listed, number, probability
+from trialsim.spec.families import Declared, families, hypotheses
 from trialsim.spec.looks import monitored_analysis
-from trialsim.spec.planning import arms_of, monitoring_plan
+from trialsim.spec.planning import arms_of, first_alpha, monitoring_plan
 from trialsim.spec.protocol import Protocol
 from trialsim.spec.sections.analyses import AnyAnalysis
 
@@ -31,8 +33,19 @@ def plan_of(protocol: Protocol, name: str) -> MonitoringPlan | None:
     tests, reference = arms_of(protocol, analysis)
     ratio = protocol.randomization.ratio if protocol.randomization and protocol.randomization.ratio else dict.fromkeys(protocol.arms, 1)
     share_of_test = ratio[tests[0]] / (ratio[tests[0]] + ratio[reference])
+    of_compared = (ratio[tests[0]] + ratio[reference]) / sum(ratio[arm] for arm in (reference, *tests))
     looks = [protocol.looks[look] for look in analysis.looks or () if look in protocol.looks]
-    return monitoring_plan(name, analysis, looks, endpoint=about[0], is_event=counts_events(protocol, analysis), test_share=share_of_test)
+    plan = monitoring_plan(
+        name, analysis, looks, endpoint=about[0], is_event=counts_events(protocol, analysis), test_share=share_of_test, compared_share=of_compared
+    )
+    shared = family_of(protocol, name)
+    return plan if shared is None else plan.at_level(first_alpha(shared[1], shared[0], analysis))
+
+
+def family_of(protocol: Protocol, name: str) -> tuple[str, Declared] | None:
+    """The first hypothesis of an analysis that is in a family, and the family."""
+    own = hypotheses(protocol, name)
+    return next(((member, family) for family in families(protocol).values() for member in family.members if member in own), None)
 
 
 def monitoring(protocol: Protocol, name: str, analysis: AnyAnalysis) -> Iterator[list[str]]:
@@ -40,9 +53,9 @@ def monitoring(protocol: Protocol, name: str, analysis: AnyAnalysis) -> Iterator
     looks = [look for look in analysis.looks or () if look in protocol.looks]
     try:
         if protocol.interims is not None and monitored_analysis(protocol) == name:
-            yield from _bare(protocol.interims, name, analysis)
+            yield from _bare(protocol, protocol.interims, name, analysis)
         elif len(looks) <= 1:
-            yield [_once(name, analysis, looks, plan_of(protocol, name)), _footnote(analysis)]
+            yield [_once(protocol, name, analysis, looks, plan_of(protocol, name)), _footnote(protocol, name, analysis)]
         else:
             yield from _at_looks(protocol, name, analysis, looks)
     except (NotSupportedError, ProtocolError) as error:
@@ -50,9 +63,10 @@ def monitoring(protocol: Protocol, name: str, analysis: AnyAnalysis) -> Iterator
         yield [f"The critical values of the analysis {name} cannot be computed: {listed(reasons)}."]
 
 
-def _once(name: str, analysis: AnyAnalysis, looks: Sequence[str], plan: MonitoringPlan | None) -> str:
+def _once(protocol: Protocol, name: str, analysis: AnyAnalysis, looks: Sequence[str], plan: MonitoringPlan | None) -> str:
     when = f"at {looks[0]}" if looks else "where the trial ends"
-    said = f"The analysis {name} is made once, {when}, at its full alpha of {probability(analysis.alpha)}."
+    alpha = "" if family_of(protocol, name) is not None else f", at its full alpha of {probability(analysis.alpha)}"
+    said = f"The analysis {name} is made once, {when}{alpha}."
     if plan is None:
         return said
     z = float(plan.at_plan.efficacy_z[-1]) if looks else plan.at_end_only
@@ -68,22 +82,28 @@ def _at_looks(protocol: Protocol, name: str, analysis: AnyAnalysis, looks: Seque
     opening = f"The analysis {name} is made at {listed(looks)}; its information fractions are of {count(plan.planned)} planned {unit}s."
     rules = [opening, *_rules(analysis.efficacy, analysis.futility, analysis)]
     if plan.by_calendar:
-        yield [*rules, "The information at a look is what has been observed then, so that the bounds are computed anew in every trial.", _footnote(analysis)]
+        yield [
+            *rules,
+            "The information at a look is what has been observed then, so that the bounds are computed anew in every trial.",
+            _footnote(protocol, name, analysis),
+        ]
         return
-    yield [*rules, _sign(analysis), _footnote(analysis)]
+    yield [*rules, _sign(analysis), _footnote(protocol, name, analysis)]
     places = [
         f"At {look} ({count(target, unit)}, information fraction {fixed(target / plan.planned, 3)})" for look, target in zip(looks, plan.targets, strict=True)
     ]
     yield [_bound(place, index, plan.at_plan, analysis.futility) for index, place in enumerate(places)]
 
 
-def _bare(interims: Interims, name: str, analysis: AnyAnalysis) -> Iterator[list[str]]:
+def _bare(protocol: Protocol, interims: Interims, name: str, analysis: AnyAnalysis) -> Iterator[list[str]]:
     """The short form where totals are not known: fractions, and the bounds they imply."""
     fractions = [*(interims.timing.fractions or ()), 1.0]
-    found = bounds(efficacy=interims.efficacy, futility=interims.futility, alpha=analysis.alpha, sides=analysis.sides, information=fractions)
+    shared = family_of(protocol, name)
+    alpha = analysis.alpha if shared is None else first_alpha(shared[1], shared[0], analysis)
+    found = bounds(efficacy=interims.efficacy, futility=interims.futility, alpha=alpha, sides=analysis.sides, information=fractions)
     unit = {"events": "events", "calendar": "time"}.get(interims.timing.information, "patients")
     opening = f"The analysis {name} is made at {listed(fixed(t, 3) for t in fractions)} of its planned {unit}, a total that is not stated."
-    yield [opening, *_rules(interims.efficacy, interims.futility, analysis), _sign(analysis), _footnote(analysis)]
+    yield [opening, *_rules(interims.efficacy, interims.futility, analysis), _sign(analysis), _footnote(protocol, name, analysis)]
     yield [_bound(f"At {fixed(t, 3)} of the information", index, found, interims.futility) for index, t in enumerate(fractions)]
 
 
@@ -95,13 +115,18 @@ def _sign(analysis: AnyAnalysis) -> str:
     return "z is positive when it favours the test arm" + ("." if analysis.sides == 1 else "; both directions count.")
 
 
-def _footnote(analysis: AnyAnalysis) -> str:
+def _footnote(protocol: Protocol, name: str, analysis: AnyAnalysis) -> str:
     """What a critical value of z leaves out."""
     said = []
     if analysis.method in ("t_test", "ancova", "mmrm", "clda"):
         said.append("A statistic with degrees of freedom is compared through its p-value.")
-    if analysis.multiplicity != "none":
-        said.append("Critical values are before the adjustment for several test arms.")
+    shared = family_of(protocol, name)
+    if shared is not None and shared[1].procedure != "none":
+        member, family = shared
+        alpha = probability(family.alpha * family.first_share(member))
+        whose = f" of {member.partition(':')[2]}" if ":" in member else ""
+        why = "which suffices whatever the others show" if weighting_of(family.procedure, family.names) is None else "its share before anything is rejected"
+        said.append(f"Critical values{whose} are those at an alpha of {alpha}, {why}.")
     return " ".join(said)
 
 

@@ -12,7 +12,18 @@ from trialsim.spec.nodes import Found
 from trialsim.spec.protocol import Protocol
 from trialsim.spec.rules import analyses, arms, endpoints, estimands, interims, looks, multiplicity, randomization, simulation, truth
 
-RULES = (arms.check, endpoints.check, estimands.check, truth.check, randomization.check, analyses.check, multiplicity.check, interims.check, looks.check, simulation.check)
+RULES = (
+    arms.check,
+    endpoints.check,
+    estimands.check,
+    truth.check,
+    randomization.check,
+    analyses.check,
+    multiplicity.check,
+    interims.check,
+    looks.check,
+    simulation.check,
+)
 
 
 def check(protocol: Protocol, names: Names) -> Iterator[Found]:

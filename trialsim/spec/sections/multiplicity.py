@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -15,10 +14,6 @@ from trialsim.units import Probability
 class Family(Part):
     """Analyses that share one error rate."""
 
-    supported: ClassVar[bool] = False
     members: tuple[str, ...] = Field(min_length=1, description="Analyses, or `analysis:arm` for one comparison of a multi-arm analysis.")
     alpha: Annotated[Probability, Field(gt=0, lt=1)] = Field(description="Type I error of the family, total over sides.")
     procedure: Multiplicity = Field(description="How the members share it.")
-
-    def unsupported(self) -> Iterator[str]:
-        yield "multiplicity across analyses"
