@@ -15,7 +15,10 @@ from trialsim.spec.resolution import canonical_json, to_yaml
 
 SPECS = Path(__file__).parents[1] / "specs"
 TRIALS = Path(__file__).parents[2] / "trials"
-EXAMPLES = [TRIALS / f"{name}.yaml" for name in ("actg175", "alzheimers_twin", "copd_exacerbations", "depression_mmrm", "oncology_group_sequential", "ulcerative_colitis_remission")]
+EXAMPLES = [
+    TRIALS / f"{name}.yaml"
+    for name in ("actg175", "alzheimers_twin", "copd_exacerbations", "depression_mmrm", "oncology_group_sequential", "ulcerative_colitis_remission")
+]
 VALID = [*sorted((SPECS / "valid").glob("*.yaml")), *EXAMPLES]
 INVALID = sorted((SPECS / "invalid").glob("*.yaml"))
 
@@ -97,7 +100,14 @@ def test_every_position_points_at_the_text_of_its_value(path: Path):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_what_the_design_shows(path: Path):
     study = load(path)
-    cells = {"actg175": 2, "alzheimers_twin": 18, "oncology_group_sequential": 18, "copd_exacerbations": 3, "depression_mmrm": 2, "ulcerative_colitis_remission": 3}
+    cells = {
+        "actg175": 2,
+        "alzheimers_twin": 18,
+        "oncology_group_sequential": 18,
+        "copd_exacerbations": 3,
+        "depression_mmrm": 2,
+        "ulcerative_colitis_remission": 3,
+    }
     assert len(study.cells()) == cells[path.stem]
     assert bool(study.notes()) == (path.stem == "alzheimers_twin")
     assert plain(read_file(path))["spec"] == "trialsim/1"

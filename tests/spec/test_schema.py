@@ -17,7 +17,13 @@ from trialsim.spec.schema import DIALECT, json_schema
 
 SPECS = Path(__file__).parents[1] / "specs"
 TRIALS = Path(__file__).parents[2] / "trials"
-VALID = [*sorted((SPECS / "valid").glob("*.yaml")), *(TRIALS / f"{name}.yaml" for name in ("actg175", "alzheimers_twin", "copd_exacerbations", "depression_mmrm", "oncology_group_sequential", "ulcerative_colitis_remission"))]
+VALID = [
+    *sorted((SPECS / "valid").glob("*.yaml")),
+    *(
+        TRIALS / f"{name}.yaml"
+        for name in ("actg175", "alzheimers_twin", "copd_exacerbations", "depression_mmrm", "oncology_group_sequential", "ulcerative_colitis_remission")
+    ),
+]
 OF_FORM = (
     "unknown_section", "unknown_key", "unknown_key_far", "unknown_key_in_union", "missing_key", "missing_discriminator", "unknown_word", "wrong_type", "quoted_number",
     "quoted_share", "id_is_not_text", "null_section_entry", "unit_missing", "unit_on_bare_number", "spec_missing", "spec_unknown", "scenario_form", "look_trigger", "efficacy_word",

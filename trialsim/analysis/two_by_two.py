@@ -162,8 +162,7 @@ def clopper_pearson(x: Float[Tensor, "..."], n: Float[Tensor, "..."], *, alpha_o
     successes, total = x.cpu().numpy(), n.cpu().numpy()
     low = special.betaincinv(successes.clip(min=1), total - successes.clip(min=1) + 1.0, alpha_one_sided)
     high = special.betaincinv(successes.clip(max=total - 1) + 1.0, total - successes.clip(max=total - 1), 1.0 - alpha_one_sided)
-    low, high = torch.from_numpy(low).to(x.device), torch.from_numpy(high).to(x.device)
-    return torch.where(x == 0, 0.0, low), torch.where(x == n, 1.0, high)
+    return torch.where(x == 0, 0.0, torch.from_numpy(low).to(x.device)), torch.where(x == n, 1.0, torch.from_numpy(high).to(x.device))
 
 
 def agresti_caffo(table: Table, *, quantile: float) -> Limits:

@@ -125,6 +125,7 @@ class Family:
             late = hit & ~fresh[:, i]
             table.reject[rows[late], look] = self.z[rows[late], i] >= 0
             table.wrong[rows[late], look] = self.z[rows[late], i] < 0
+            table.closed[rows[late]] = True
             table.ever[rows] |= self.ignoring.favourable(rows, i, self.z)
             table.only_futile[rows] &= ~self.ignoring.holds(rows, i)
         self.obeying.new[rows] = False

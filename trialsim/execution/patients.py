@@ -64,11 +64,11 @@ def patient_table(trial: Trial, observables: Observables, block: Block, cut: Flo
             if name in observables.baselines:
                 value = value + full(observables.baselines[name])
             columns[_free(f"{name}_{visit}", columns)] = _seen(value, randomized & ~np.isnan(value))
-    for (name, visit), counted in observables.counts.items():
+    for (name, at), counted in observables.counts.items():
         if trial.endpoints[name].is_event:
             continue
         followed = counted.followed(cut, enrolment.entry_time, None)
-        label, there = f"{name}_{visit or 'count'}", full(followed) > 0
+        label, there = f"{name}_{at or 'count'}", full(followed) > 0
         columns[_free(label, columns)] = _seen(full(counted.course.count(followed)), there)
         columns[_free(f"{label}_exposure", columns)] = _seen(full(followed), there)
     columns["dropout"] = _seen(_lost(observables, shape, entry, end), randomized)

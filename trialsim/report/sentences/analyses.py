@@ -85,14 +85,14 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
     if analysis.imputation is not None:
         yield f"Missing values are imputed: {listed(options(analysis.imputation)) or 'by multiple imputation under missing at random'}."
     side = "one-sided: only a benefit of the test arm counts" if analysis.sides == 1 else "two-sided"
-    kind = (
+    shown = (
         ""
         if analysis.type == "superiority" or analysis.margin is None
         else f" It is to show {analysis.type.replace('_', '-')} with margin {number(analysis.margin)}."
     )
     family = next((key for key, spanning in protocol.multiplicity.items() if any(member.partition(":")[0] == name for member in spanning.members)), None)
     whose = f"that of the family {family}" if family is not None else probability(analysis.alpha)
-    yield f"Its alpha is {whose}, {side}.{kind}"
+    yield f"Its alpha is {whose}, {side}.{shown}"
 
 
 def _procedure(procedure: Multiplicity) -> str:

@@ -46,7 +46,10 @@ def check(protocol: Protocol, names: Names) -> Iterator[Found]:
                 yield Found((*path, *place), f'"{outcome}" is an event time; a continuous endpoint needs a value')
             elif endpoint.type in MEASURED and not isinstance(process, MEASURED[endpoint.type][0]):
                 kind = getattr(process, "dist", getattr(process, "model", ""))
-                yield Found((*path, *place), f'"{outcome}" is {kind}; {"an" if endpoint.type == "ordinal" else "a"} {endpoint.type} endpoint measures {MEASURED[endpoint.type][1]}')
+                yield Found(
+                    (*path, *place),
+                    f'"{outcome}" is {kind}; {"an" if endpoint.type == "ordinal" else "a"} {endpoint.type} endpoint measures {MEASURED[endpoint.type][1]}',
+                )
             changes = endpoint.change_from in names.visits and endpoint.change_from not in endpoint.at
             if changes and isinstance(process, NormalValue) and process.baseline is None:
                 yield Found(
