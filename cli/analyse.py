@@ -68,12 +68,15 @@ def analyse_file(
     """The rows of `trialsim.analysis/1`, one per analysis, in the protocol's order; what was left out is said on stderr."""
     from trialsim_cli.questions import Asking, card_of, check_mapping, chosen_analyses, endpoint_of, favours, treatment_of
 
-    from trialsim.analysis.real_data import hierarchy_data, record_for
-    from trialsim.analysis.result import result_row
+    from trialsim.analysis.methods.logrank import LogRank
+    from trialsim.analysis.real_data import event_data, hierarchy_data, record_for
+    from trialsim.analysis.result import Labels, any_difference_row, patients_in_groups, result_row
+    from trialsim.conduct.multiplicity import adjust
     from trialsim.data import load_card, read_table
     from trialsim.records import AnalysisData, HierarchyData, Noise, VisitData
     from trialsim.rng import Block, Stream
     from trialsim.spec import load
+    from trialsim.spec.families import tests_all_arms_at_once
 
     study = load(protocol_file, sets or {})
     study.require("arms", "endpoints", "analyses")
@@ -87,10 +90,13 @@ def analyse_file(
     if "frequency" in mapping:
         table = table.repeated(mapping["frequency"])
     asking = Asking(study, protocol, table, mapping, arm_values, time_unit)
-    rows, said = [], set()
+    rows: list[dict[str, Any]] = []
+    said: set[str] = set()
     for name, method in analyses.items():
         treatment = treatment_of(protocol, method)
-        for test in treatment.tests:
+        compared: list[dict[str, Any]] = []
+        sizes: list[tuple[int, ...]] = []
+        for test in treatment.tests[:1] if tests_all_arms_at_once(method) else treatment.tests:
             if method.takes is HierarchyData:
                 tiers = asking.tiers(method, test)
                 question, sign = tiers[0].question, 1
@@ -106,18 +112,25 @@ def analyse_file(
                 if note not in said:
                     say(f"{name}: {note}")
                     said.add(note)
-            rows.append(
-                result_row(
-                    name,
-                    method.comparing(test),
-                    data,
-                    favours=sign,
-                    test=test,
-                    reference=treatment.reference,
-                    visit=None if question.visit is None else question.visit.id,
-                    population="all_randomized",
-                )
+            labels = Labels(name, test, treatment.reference, None if question.visit is None else question.visit.id)
+            compared.append(result_row(labels, method.comparing(test), data, favours=sign))
+            sizes.append(patients_in_groups(data))
+        if method.multiplicity != "none" and len(compared) > 1:
+            adjusted = adjust(
+                [row["p_value"] for row in compared],
+                [row["test"] for row in compared],
+                method.multiplicity,
+                sides=method.tested_sides,
+                n=[size[1] for size in sizes],
+                n_reference=sizes[0][0],
+                df=compared[0]["df"],
             )
+            for row, value in zip(compared, adjusted, strict=True):
+                row["adjusted_p_value"] = value
+        if isinstance(method, LogRank) and len(compared) > 1:
+            question = replace(asking.question(method, endpoint_name, treatment.tests[0]), others=treatment.tests[1:])
+            compared.append(any_difference_row(Labels(name, None, treatment.reference, None), method, event_data(table, question)))
+        rows += compared
     return rows
 
 
@@ -142,11 +155,16 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
 
 def _sentence(row: Mapping[str, Any]) -> str:
     """A result in one line of text."""
+    if row["test"] is None:
+        return f"{row['analysis']} ({row['method']}): any difference between the arms; chi-squared({row['df']:g}) = {row['statistic']:.3f}, p = {row['p_value']:.3g}"
     words = [f"{row['analysis']} ({row['method']}): {row['test']} against {row['reference']}" + (f" at {row['visit']}" if row["visit"] else "")]
     if row["estimate"] is not None:
         limits = " to ".join("beyond floating point" if row[limit] is None else f"{row[limit]:z.4g}" for limit in ("ci_low", "ci_high"))
         words.append(f"{row['scale'].replace('_', ' ')} {row['estimate']:z.4g} ({limits})")
     statistic = "z" if row["df"] is None else f"t({row['df']:.4g})"
-    words.append(f"{statistic} = {row['statistic']:z.3f}, p = {row['p_value']:.3g}")
+    words.append(
+        f"{statistic} = {row['statistic']:z.3f}, p = {row['p_value']:.3g}"
+        + ("" if row.get("adjusted_p_value") is None else f", adjusted {row['adjusted_p_value']:.3g}")
+    )
     words.append(f"{row['n']} patients" + ("" if row["n_events"] is None else f", {row['n_events']} events"))
     return "; ".join(words)

@@ -12,7 +12,7 @@ from trialsim.analysis import Analysis
 from trialsim.analysis.methods.cox import Cox
 from trialsim.analysis.methods.logrank import LogRank
 from trialsim.analysis.methods.t_test import TTest
-from trialsim.analysis.result import result_row
+from trialsim.analysis.result import Labels, result_row
 from trialsim.errors import DataError
 from trialsim.records import EventData
 
@@ -38,7 +38,7 @@ FIELDS = [
 
 
 def _row(method: Analysis, data, favours=-1) -> dict:
-    return result_row("primary", method, data, favours=favours, test="a", reference="b", visit=None, population="all_randomized")
+    return result_row(Labels("primary", "a", "b", None), method, data, favours=favours)
 
 
 def test_a_hazard_ratio_is_natural_and_its_error_on_the_log(survival_data, method_of):

@@ -211,3 +211,50 @@ def test_a_missing_file_is_named(tmp_path):
     found = _call(_protocol(tmp_path, options="method: cox"), "--data", tmp_path / "none.csv")
     assert found.exit_code == 3
     assert found.stderr.strip().endswith("none.csv  there is no such file")
+
+
+COLON = ROOT / "tests" / "reference" / "multi_state" / "colon_illdeath.csv"
+
+
+def _colon(folder: Path, analysis: str, outcome: str = "r") -> list[dict]:
+    """Analyses of the three-arm colon cancer trial (recurrence: r, death: d)."""
+    file = folder / "colon.yaml"
+    file.write_text(
+        "spec: trialsim/1\nstudy: {id: C, title: colon}\narms: {both: {type: experimental}, lev: {type: experimental}, obs: {type: no_treatment}}\n"
+        "endpoints: {y: {type: time_to_event, outcome: y}}\n"
+        f"analyses: {{a: {{endpoint: y, treatment: {{test: [both, lev], reference: obs}}, {analysis}}}}}\n"
+    )
+    return _results(file, "--data", COLON, "--map", f"time={outcome}time,event={outcome}stat,arm=rx", "--arms", "both=Lev+5FU,lev=Lev,obs=Obs")
+
+
+@pytest.mark.parametrize("outcome, published", [("r", (0.599, 0.475, 0.756)), ("d", (0.690, 0.546, 0.870))])
+def test_the_three_arm_cox_model_of_the_colon_cancer_trial(tmp_path, outcome, published):
+    both, lev = _colon(tmp_path, "method: cox", outcome)
+    assert (both["test"], lev["test"]) == ("both", "lev")
+    assert tuple(round(both[key], 3) for key in ("estimate", "ci_low", "ci_high")) == published
+
+
+def test_several_arms_have_adjusted_p_values_and_one_test_of_any_difference(tmp_path):
+    both, lev, any_difference = _colon(tmp_path, "method: logrank, multiplicity: holm")
+    assert both["adjusted_p_value"] == pytest.approx(2 * both["p_value"])
+    assert lev["adjusted_p_value"] == pytest.approx(max(both["adjusted_p_value"], lev["p_value"]))
+    assert any_difference["test"] is None
+    assert any_difference["df"] == 2
+    assert any_difference["p_value"] == pytest.approx(float(np.exp(-any_difference["statistic"] / 2))), "chi-squared with two degrees of freedom"
+    (trend,) = _colon(tmp_path, "method: logrank, trend: {obs: 0, lev: 1, both: 2}")
+    assert trend["n"] == 929
+
+
+def test_limits_that_do_not_exist_are_null(tmp_path):
+    aml = ROOT / "tests" / "reference" / "survival" / "aml.csv"
+    (row,) = _results(
+        _protocol(tmp_path, options="method: median_survival, transform: log"),
+        "--data",
+        aml,
+        "--map",
+        "time=time,event=event,arm=arm",
+        "--arms",
+        "test=1,reference=0",
+    )
+    assert row["estimate"] == 8.0
+    assert row["ci_high"] is None or row["ci_high"] > 8.0

@@ -33,6 +33,8 @@ def _one_or_many(given: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 """One name, or a list of names."""
+Cause = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int) and not isinstance(given, bool) else given)]
+"""The event of interest: an outcome's name, or its code in data."""
 
 
 class Treatment(Part):

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from trialsim.analysis.analysis import Analysis
 from trialsim.analysis.inference import confidence_interval, p_value
+from trialsim.analysis.several_arms import several_arms
 from trialsim.errors import DataError, Problem
-from trialsim.records import FAILURES, AnalysisData
+from trialsim.records import FAILURES, AnalysisData, EventData, HierarchyData, RecurrentData, VisitData
 
 SCHEMA = "trialsim.analysis/1"
 
 
-def result_row(
-    name: str, method: Analysis, data: AnalysisData, *, favours: int, test: str, reference: str, visit: str | None, population: str
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a row is of: analysis, test arm (None: all arms at once), reference arm, visit, population."""
+
+    analysis: str
+    test: str | None
+    reference: str
+    visit: str | None
+    population: str = "all_randomized"
+
+
+def result_row(labels: Labels, method: Analysis, data: AnalysisData, *, favours: int) -> dict[str, Any]:
     """Estimate on the natural scale, standard error on the scale of inference, test, interval at 1 - 2 one-sided alpha.
 
     `data` has one replicate. What the method does not estimate, or cannot
@@ -24,10 +35,10 @@ def result_row(
     found = method.answer(data, favours=favours)
     cause = FAILURES[int(found.failure[0])]
     if cause:
-        raise DataError(Problem(f"{cause} ({test} against {reference})", path=f"analyses.{name}"))
+        raise DataError(Problem(f"{cause} ({labels.test} against {labels.reference})", path=f"analyses.{labels.analysis}"))
 
     def number(field: Any) -> float | None:
-        return None if field is None or math.isnan(field[0]) else float(field[0])
+        return None if field is None or not math.isfinite(field[0]) else float(field[0])
 
     is_ratio = (method.std_error_scale or "").startswith("log_")
     interval = confidence_interval(found, alpha_one_sided=method.alpha_one_sided)
@@ -36,12 +47,12 @@ def result_row(
     if is_ratio:
         estimate, low, high = (None if value is None else _exp(value) for value in (estimate, low, high))
     return {
-        "analysis": name,
+        "analysis": labels.analysis,
         "method": getattr(method, "method", None),
-        "test": test,
-        "reference": reference,
-        "visit": visit,
-        "population": population,
+        "test": labels.test,
+        "reference": labels.reference,
+        "visit": labels.visit,
+        "population": labels.population,
         "estimate": estimate,
         "scale": None if estimate is None else method.scale,
         "std_error": std_error,
@@ -54,6 +65,42 @@ def result_row(
         "n": int(found.n[0]),
         "n_events": None if found.n_events is None else int(found.n_events[0]),
     }
+
+
+def any_difference_row(labels: Labels, method: Analysis, data: EventData) -> dict[str, Any]:
+    """The log-rank test of any difference between all arms: `statistic` is chi-squared with `df`, without direction or estimate."""
+    chi_square, df, p = several_arms(data)
+    if math.isnan(chi_square[0]):
+        raise DataError(Problem("the arms cannot be compared: no events, or patients of one arm only", path=f"analyses.{labels.analysis}"))
+    empty = dict.fromkeys(("estimate", "scale", "std_error", "std_error_scale", "ci_low", "ci_high"))
+    return {
+        "analysis": labels.analysis,
+        "method": getattr(method, "method", None),
+        "test": None,
+        "reference": labels.reference,
+        "visit": labels.visit,
+        "population": labels.population,
+        **empty,
+        "statistic": float(chi_square[0]),
+        "df": float(df[0]),
+        "p_value": float(p[0]),
+        "n": int((data.time >= 0).sum()),
+        "n_events": int((data.event & (data.time >= 0)).sum()),
+    }
+
+
+def patients_in_groups(data: AnalysisData) -> tuple[int, ...]:
+    """How many patients of each group are in the analysis (one replicate)."""
+    part = data.parts[0] if isinstance(data, HierarchyData) else data
+    if isinstance(part, EventData):
+        there = part.time >= 0
+    elif isinstance(part, RecurrentData):
+        there = part.follow_up >= 0
+    elif isinstance(part, VisitData):
+        there = ~part.value.isnan().all(-1) if part.included is None else part.included
+    else:
+        there = ~part.value.isnan()
+    return tuple(int((there & (part.group == group)).sum()) for group in range(part.n_groups))
 
 
 def _exp(value: float) -> float | None:

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from trialsim.analysis.analysis import Analysis, EndpointType
+from trialsim.analysis.analysis import Analysis, Cause, EndpointType
 from trialsim.analysis.cause_table import cause_table
 from trialsim.analysis.cumulative_incidence import IncidenceVariance, incidence_at
 from trialsim.analysis.failures import event_failures, fail
@@ -36,7 +36,7 @@ class AalenJohansen(Analysis):
     std_error_scale: ClassVar[str | None] = "cumulative_incidence_difference"
 
     method: Literal["aalen_johansen"] = Field(description="Cumulative incidence.")
-    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
+    cause: Cause | None = Field(default=None, description="The outcome that is the cause of interest; in data, also its code.")
     at: PositiveTime | None = Field(default=None, description="At which time; left out, the last time both arms are followed to.")
     variance: IncidenceVariance = Field(default="aalen", description="Aalen's variance, the multinomial (Greenwood's), or the infinitesimal jackknife.")
 

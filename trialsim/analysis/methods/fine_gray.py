@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from trialsim.analysis.analysis import Analysis, EndpointType
+from trialsim.analysis.analysis import Analysis, Cause, EndpointType
 from trialsim.analysis.failures import DID_NOT_CONVERGE, NO_VARIANCE, SINGULAR, complete_cases, event_failures, fail
 from trialsim.analysis.newton import maximise
 from trialsim.analysis.subdistribution import subdistribution
@@ -36,7 +36,7 @@ class FineGray(Analysis):
     takes_covariates: ClassVar[bool] = True
 
     method: Literal["fine_gray"] = Field(description="Fine-Gray regression.")
-    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
+    cause: Cause | None = Field(default=None, description="The outcome that is the cause of interest; in data, also its code.")
     at: PositiveTime | None = Field(default=None, description="Events after this time are not used.")
 
     def estimate(self, data: EventData, *, favours: int) -> Estimates:  # type: ignore[override]

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from trialsim.analysis.analysis import Analysis, EndpointType
+from trialsim.analysis.analysis import Analysis, Cause, EndpointType
 from trialsim.analysis.failures import event_failures, fail
 from trialsim.analysis.gray_score import gray_score
 from trialsim.analysis.methods.fine_gray import restricted
@@ -34,7 +34,7 @@ class Gray(Analysis):
     takes_strata: ClassVar[bool] = True
 
     method: Literal["gray"] = Field(description="Gray's test.")
-    cause: str | None = Field(default=None, description="The outcome that is the cause of interest.")
+    cause: Cause | None = Field(default=None, description="The outcome that is the cause of interest; in data, also its code.")
     at: PositiveTime | None = Field(default=None, description="Events after this time are not used.")
 
     def estimate(self, data: EventData, *, favours: int) -> Estimates:  # type: ignore[override]
