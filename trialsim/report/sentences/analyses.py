@@ -88,7 +88,8 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
     shown = (
         ""
         if analysis.type == "superiority" or analysis.margin is None
-        else f" It is to show {analysis.type.replace('_', '-')} with margin {number(analysis.margin)}."
+        else f" It is to show {analysis.type.replace('_', '-')} with margin {number(analysis.margin)}, by "
+        f"{'two one-sided tests' if analysis.type == 'equivalence' else 'a one-sided test'} at {probability(analysis.alpha_one_sided)}."
     )
     family = next((key for key, spanning in protocol.multiplicity.items() if any(member.partition(":")[0] == name for member in spanning.members)), None)
     whose = f"that of the family {family}" if family is not None else probability(analysis.alpha)

@@ -77,8 +77,8 @@ def _rank(protocol: Protocol, analysis: Analysis) -> int:
 
 def _hypothesis(protocol: Protocol, name: str, analysis: Analysis) -> str:
     tests, reference = arms_of(protocol, analysis)
-    sides = "one-sided" if analysis.sides == 1 else "two-sided"
-    level = f"at a {sides} level of {probability(analysis.alpha)}"
+    sides = "one-sided" if analysis.tested_sides == 1 else "two-sided"
+    level = f"at a {sides} level of {probability(analysis.alpha_one_sided * analysis.tested_sides)}"
     about = endpoint_and_visit(protocol, analysis)
     if about is None:
         return f"The analysis {name} compares {listed(tests)} with {reference} {level}."
