@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -160,6 +161,10 @@ def test_a_contrast_is_the_slope_over_the_scores(simulated):
         assert found.estimate[row].item() == pytest.approx(fit.params[-1], rel=1e-9)
         assert found.std_error[row].item() == pytest.approx(fit.bse[-1], rel=1e-9)
         assert found.statistic[row].item() == pytest.approx(-fit.tvalues[-1], rel=1e-9)
+    swapped = torch.where(data.group > 0, 3 - data.group, data.group)  # asked of the second test arm, it is group 1
+    other = method.comparing("high").estimate(dataclasses.replace(data, group=swapped), favours=-1)
+    assert torch.equal(other.statistic, found.statistic)
+    assert method.comparing("low") is method
 
 
 @pytest.mark.parametrize(

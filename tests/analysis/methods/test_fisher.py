@@ -65,7 +65,7 @@ def test_an_empty_arm_fails(simulated, method_of):
 
 @pytest.mark.parametrize("sides", [1, 2])
 def test_numbers_do_not_depend_on_the_block(sides, simulated, assert_same_bits, method_of):
-    data = simulated("binary", replicates=65, n=150, absent=True)
+    data = simulated("binary", replicates=16, n=150, absent=True)
     value = data.value.clone()
     value[::2, 20:] = torch.nan  # small tables beside large ones
     assert_same_bits(method_of(Fisher, sides=sides), ValueData(value=value, group=data.group))
