@@ -125,8 +125,8 @@ def analyse_file(
                 n_reference=sizes[0][0],
                 df=compared[0]["df"],
             )
-            for row, value in zip(compared, adjusted, strict=True):
-                row["adjusted_p_value"] = value
+            for row, corrected in zip(compared, adjusted, strict=True):
+                row["adjusted_p_value"] = corrected
         if isinstance(method, LogRank) and len(compared) > 1:
             question = replace(asking.question(method, endpoint_name, treatment.tests[0]), others=treatment.tests[1:])
             compared.append(any_difference_row(Labels(name, None, treatment.reference, None), method, event_data(table, question)))
