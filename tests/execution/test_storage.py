@@ -73,7 +73,7 @@ def test_urls(tmp_path):
         open_storage("memry://x")
 
 
-@pytest.mark.parametrize(("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")])
+@pytest.mark.parametrize(("protocol", "package"), [("gs", "gcsfs"), ("abfs", "adlfs")])
 def test_a_missing_package_is_named_in_one_line(small_protocol, protocol, package):
     try:
         __import__(package)

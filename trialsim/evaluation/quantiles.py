@@ -18,8 +18,8 @@ import numpy as np
 
 from trialsim.evaluation.mcse import quantile_mcse, quantile_ranks
 
-CAPACITY = 1 << 18
-"""How many values a selection may hold at once (2 MiB)."""
+CAPACITY = 1 << 20
+"""How many values a selection may hold at once (8 MiB): a million replicates are read once."""
 DIGIT = 16
 
 
