@@ -38,6 +38,7 @@ def _by_look(key: str) -> Callable[[Row], str]:
 LOOKS: tuple[Column, ...] = (
     ("design", _text("design")),
     ("analysis", _text("analysis")),
+    ("arm", _text("arm")),
     ("look", _text("look")),
     ("information", _fixed("information_fraction", 3)),
     ("events", _text("n_events")),
@@ -53,6 +54,7 @@ SCENARIOS: tuple[Column, ...] = (
     ("design", _text("design")),
     ("scenario", _text("scenario")),
     ("analysis", _text("analysis")),
+    ("arm", _text("arm")),
     ("power", _last),
     ("by look", _by_look("cumulative_power")),
     ("futility by look", _by_look("stop_futility")),
@@ -86,7 +88,7 @@ def _table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
     kept = [place for place, (title, _) in enumerate(columns) if any(cells[place]) and not (title == "design" and set(cells[place]) == {"default"})]
     for place in kept:
         title = columns[place][0]
-        table.add_column(title, justify="left" if title in ("design", "scenario", "analysis") else "right", no_wrap=True, overflow="fold")
+        table.add_column(title, justify="left" if title in ("design", "scenario", "analysis", "arm") else "right", no_wrap=True, overflow="fold")
     for row in range(len(rows)):
         table.add_row(*(Text(cells[place][row]) for place in kept))
     return table

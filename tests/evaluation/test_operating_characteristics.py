@@ -11,6 +11,7 @@ from scipy import stats
 
 from trialsim.evaluation.operating_characteristics import median_duration, operating_characteristics, size_quantiles
 from trialsim.evaluation.results import ALL_MEASURES, CellLabels, Comparison
+from trialsim.evaluation.trial_values import AnalysisLabels, trial_values
 from trialsim.evaluation.truth import TrueValue
 from trialsim.rng import Block
 
@@ -228,3 +229,30 @@ def test_no_false_precision_when_every_trial_succeeds(synthetic_record):
     failures = rows["primary", None, None, "convergence_failure"]
     assert failures.estimate == 0.0
     assert failures.mcse == pytest.approx(math.sqrt(1 / 62 * 61 / 62 / 60))
+
+
+def test_a_family_that_spans_analyses_has_rows_of_its_own(synthetic_record):
+    record = synthetic_record(Block(0, 300), analyses=("low", "high"))
+    given = {
+        name: Comparison(name, endpoint, None, "log_hazard_ratio", 0.025, 1, (1, 2, 3), futility=True, null=null, families=("main",))
+        for name, endpoint, null in (("low", "os", True), ("high", "pfs", False))
+    }
+    quantiles = size_quantiles(lambda: [record], ["os"], 300)
+    found = operating_characteristics(lambda: [record], labels=LABELS, comparisons=given, quantiles=quantiles)
+    rows = {row.measure: row for row in found if row.analysis == "main"}
+    low, high = (record.analyses[name].reject.numpy().any(axis=1) for name in ("low", "high"))
+    assert rows["power"].estimate == (low | high).mean()
+    assert rows["power_all"].estimate == (low & high).mean()
+    assert rows["fwer"].estimate == low.mean()
+    assert (rows["power"].null, rows["fwer"].null) == (False, True)
+    without = np.stack([record.analyses[name].ignoring_futility.numpy() for name in ("low", "high")])
+    assert rows["power_ignoring_futility"].estimate == without.any(axis=0).mean()
+    assert {(row.arm, row.endpoint) for row in rows.values()} == {(None, None)}
+    columns = {
+        column.measure: values
+        for column, values in trial_values(
+            record, {name: AnalysisLabels(name, endpoint, None, 1, None, ("main",)) for name, endpoint in (("low", "os"), ("high", "pfs"))}
+        ).items()
+        if column.analysis == "main"
+    }
+    assert {measure: values.mean() for measure, values in columns.items()} == {measure: row.estimate for measure, row in rows.items() if measure != "fwer"}

@@ -123,7 +123,7 @@ def adjust(
     the analysis failed; it counts as 1 for the others. `dunnett` and parametric graphs (all hypotheses against one
     reference arm) also need `n` and `n_reference`, the patients analysed in each arm, and the degrees of freedom `df` (None: normal).
 
-        >>> adjust([0.01, 0.04, 0.03], ["low", "middle", "high"], "holm")
+        >>> [round(value, 6) for value in adjust([0.01, 0.04, 0.03], ["low", "middle", "high"], "holm")]
         [0.03, 0.06, 0.06]
     """
     p = np.array([[np.nan if value is None else value for value in p_values]])

@@ -87,6 +87,10 @@ def trial_values(record: TrialRecord, labels: Mapping[str, AnalysisLabels]) -> d
         members = [rejections_of[name] for name in names]
         found[Column(family, shared, None, "power", "probability")] = _indicator(np.logical_or.reduce(members))
         found[Column(family, shared, None, "power_all", "probability")] = _indicator(np.logical_and.reduce(members))
+        ignoring = {name: record.analyses[name].ignoring_futility for name in names}
+        if any(flags is not None for flags in ignoring.values()):
+            without = [rejections_of[name] if flags is None else flags.numpy() for name, flags in ignoring.items()]
+            found[Column(family, shared, None, "power_ignoring_futility", "probability")] = _indicator(np.logical_or.reduce(without))
     return found
 
 

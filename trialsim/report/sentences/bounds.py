@@ -125,7 +125,13 @@ def _footnote(protocol: Protocol, name: str, analysis: AnyAnalysis) -> str:
         member, family = shared
         alpha = probability(family.alpha * family.first_share(member))
         whose = f" of {member.partition(':')[2]}" if ":" in member else ""
-        why = "which suffices whatever the others show" if weighting_of(family.procedure, family.names) is None else "its share before anything is rejected"
+        weighting = weighting_of(family.procedure, family.names)
+        if weighting is None:
+            why = "which suffices whatever the others show"
+        elif weighting.shares(0)[family.members.index(member)] > 0:
+            why = "its share before anything is rejected"
+        else:
+            why = "the most that it can inherit; it has no share before another hypothesis is rejected"
         said.append(f"Critical values{whose} are those at an alpha of {alpha}, {why}.")
     return " ".join(said)
 
