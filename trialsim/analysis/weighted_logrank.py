@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from trialsim.analysis.cause_table import CauseTable, cause_table
 from trialsim.records import EventData
 
 
+@runtime_checkable
 class Weight(Protocol):
     """A weight over time; see `event_weights`."""
 

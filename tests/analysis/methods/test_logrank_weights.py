@@ -149,6 +149,8 @@ def test_trends_that_cannot_be_meant_are_refused(method_of):
             method_of(LogRank, **options)
     assert list(method_of(LogRank, trend={"a": 1, "b": 0, "c": 2}).unsupported()) == ["trend of logrank over arms that treatment does not name"]
     assert list(method_of(LogRank, trend={"a": 1, "b": 0}).unsupported()) == []
+    weighted = method_of(LogRank, weights="peto_peto", type="non_inferiority", margin=1.3)
+    assert list(weighted.unsupported()) == ["type: non_inferiority of logrank with weights"]
 
 
 @pytest.mark.parametrize("strata", [1, 3])

@@ -92,6 +92,19 @@ def test_longer_survival_favours_the_test_arm(simulated_events, method_of):
     assert method_of(Rmst, measure="ratio").std_error_scale == "log_rmst_ratio"
 
 
+@pytest.mark.parametrize("favours", [-1, 1])
+def test_a_margin_is_a_loss_of_time_without_the_event(favours, simulated_events, method_of):
+    """Events bad: non-inferior when μ1 - μ0 > -1 day; events good (a cure): when μ1 - μ0 < 1 day."""
+    data = simulated_events(replicates=5, n=200, seed=85)
+    plain = method_of(Rmst, tau="10 days").estimate(data, favours=favours)
+    for kind, expected in (
+        ("non_inferiority", (plain.estimate * -favours + 1.0) / plain.std_error),
+        ("equivalence", (1.0 - plain.estimate.abs()) / plain.std_error),
+    ):
+        found = method_of(Rmst, tau="10 days", type=kind, margin=1.0).answer(data, favours=favours)
+        torch.testing.assert_close(found.statistic, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_a_replicate_that_cannot_be_analysed_says_why(method_of):
     time = torch.tensor([[1.0, 8.0, 2.0, 9.0], [1.0, 4.0, 2.0, 9.0], [1.0, 4.0, 2.0, 9.0], [1.0, 8.0, 2.0, 9.0], [8.0, 8.0, 9.0, 9.0]], dtype=torch.float64)
     event = torch.tensor([[1, 0, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 0]], dtype=torch.bool)

@@ -16,6 +16,9 @@ The interval does not need the density: the arms' own Brookmeyer-Crowley interva
 combined by `mover`. So test and interval can disagree near the bound; and where an arm's limit is not reached the side it
 enters is infinite.
 
+The test is conservative in small trials, where the standard error is too large: one-sided level 0.013 for 0.025 at 100 patients
+(exponential times), 0.020 at 200 and 400, 0.024 at 1,600; the interval covers 0.95 to 0.98.
+
 Fails where an arm has no patients or does not reach its median, and without variance. Covariates and strata are not handled.
 
 **Source:** Brookmeyer & Crowley 1982 (doi 10.2307/2530286); Hall & Sheather 1988 (doi 10.1111/j.2517-6161.1988.tb01735.x);
@@ -33,18 +36,17 @@ from pydantic import Field
 from scipy import special
 from torch import Tensor
 
-from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.failures import NO_VARIANCE, NOT_REACHED, empty_arm, fail
 from trialsim.analysis.kaplan_meier import Curves, Transform, first_time_below, kaplan_meier, quantile_interval, quantile_time, survival_at
 from trialsim.analysis.mover import difference_limits
+from trialsim.analysis.survival_contrast import SurvivalContrast
 from trialsim.records import Estimates, EventData
 from trialsim.units import PositiveTime
 
 
-class MedianSurvival(Analysis):
+class MedianSurvival(SurvivalContrast):
     """Difference in median survival; see the module."""
 
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
     scale: ClassVar[str | None] = "median_difference"
     std_error_scale: ClassVar[str | None] = "median_difference"
 

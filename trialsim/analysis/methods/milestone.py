@@ -9,7 +9,11 @@ survival is taken as normal, for the test and the interval:
 
 for log and log_log the interval of the difference is made from the arms' own intervals on that scale (`mover`), so it stays
 within -1 and 1 and is not symmetric. The test is not its exact inversion: near the bound they can disagree in a small
-share of samples.
+share of samples. Against a margin the test is Wald's of the difference, whatever the scale.
+
+With 200 patients, half of them event-free, the tests keep their level. The log scale is conservative in small trials (one-sided
+0.020 for 0.025 at 100
+patients, 0.023 at 200); the plain interval covers a little less than it says (as Wald's of two proportions: 0.946 for 0.95).
 
 Fails where an arm has no patients or its follow-up ends before the milestone with patients still event-free; without
 variance: no event up to the milestone in either arm (plain, log), or in one arm (log_log, whose scale has no value at
@@ -28,18 +32,17 @@ from pydantic import Field
 from scipy import special
 from torch import Tensor
 
-from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.failures import FOLLOW_UP_ENDS, NO_VARIANCE, empty_arm, fail
 from trialsim.analysis.kaplan_meier import SurvivalAt, Transform, kaplan_meier, survival_at, survival_interval
 from trialsim.analysis.mover import difference_limits
+from trialsim.analysis.survival_contrast import SurvivalContrast
 from trialsim.records import Estimates, EventData
 from trialsim.units import PositiveTime
 
 
-class Milestone(Analysis):
+class Milestone(SurvivalContrast):
     """Difference in survival at a time; see the module."""
 
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
     scale: ClassVar[str | None] = "milestone_difference"
     std_error_scale: ClassVar[str | None] = "milestone_difference"
 

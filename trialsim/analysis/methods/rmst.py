@@ -16,23 +16,21 @@ events before tau (no variance). Covariates and strata are not handled.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 
-from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.failures import FOLLOW_UP_ENDS, NO_VARIANCE, empty_arm, fail
 from trialsim.analysis.kaplan_meier import kaplan_meier
 from trialsim.analysis.restricted_mean import default_tau, restricted_mean
+from trialsim.analysis.survival_contrast import SurvivalContrast
 from trialsim.records import Estimates, EventData
 from trialsim.units import PositiveTime
 
 
-class Rmst(Analysis):
+class Rmst(SurvivalContrast):
     """Difference or ratio of restricted mean survival times; see the module."""
-
-    endpoint_types: ClassVar[tuple[EndpointType, ...]] = ("time_to_event", "composite")
 
     method: Literal["rmst"] = Field(description="Restricted mean survival time.")
     tau: PositiveTime | None = Field(default=None, description="The restriction time; left out, the smaller of the arms' longest follow-up times.")
