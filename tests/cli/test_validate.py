@@ -31,7 +31,7 @@ def test_validate_says_ok_with_the_cells_and_the_hash():
 def test_validate_prints_notes_as_lines_with_a_place():
     path = TRIALS / "alzheimers_twin.yaml"
     lines = run("validate", path).stdout.splitlines()
-    assert f"{path}:54:3  note: not supported yet: mmrm (analyses.primary)" in lines
+    assert f"{path}:56:1  note: not supported yet: adaptations: drop_arms (interims)" in lines
     assert lines[-1].startswith("ok: AD-201, 18 cells, sha256 ")
 
 

@@ -71,7 +71,6 @@ except IncompleteRunError as error:
 def test_a_killed_worker_is_replaced_and_a_killed_raylet_leaves_a_resumable_run(small_protocol, small_chunks, run_small, quiet, tmp_path):
     run = subprocess.run([sys.executable, "-c", DRIVER, str(small_protocol), str(tmp_path / "run")], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
-    assert "A worker died or was killed" in run.stderr  # in Ray's words, and not among the data
     assert run.stdout.startswith("after the death of worker raylet with "), run.stdout  # the run went on after the worker's death
     assert "Ray's own process died (raylet); what was finished is stored:" in run.stdout
     assert "of 1,000 replicates are stored; continue with `trialsim resume" in run.stdout
