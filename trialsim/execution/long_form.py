@@ -11,6 +11,7 @@ trial did not reach have no row: there a record holds nothing (NaN, false or 0),
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from torch import Tensor
 
 from trialsim.records import AnalysisRecord, TrialRecord
 from trialsim.rng import Block
+
+# pyarrow imports pandas with its first table: half a second that belongs to the start, not to the first chunk.
+import_module("pandas")
 
 SCHEMA = "trialsim.chunk/1"
 _FLOATS = ("z", "estimate", "std_error", "df", "efficacy_z", "futility_z")
