@@ -76,7 +76,7 @@ def analyse_file(
     from trialsim.records import AnalysisData, HierarchyData, Noise, VisitData
     from trialsim.rng import Block, Stream
     from trialsim.spec import load
-    from trialsim.spec.families import tests_all_arms_at_once
+    from trialsim.spec.families import families, tests_all_arms_at_once
 
     study = load(protocol_file, sets or {})
     study.require("arms", "endpoints", "analyses")
@@ -92,10 +92,10 @@ def analyse_file(
     asking = Asking(study, protocol, table, mapping, arm_values, time_unit)
     rows: list[dict[str, Any]] = []
     said: set[str] = set()
+    hypotheses: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {}
     for name, method in analyses.items():
         treatment = treatment_of(protocol, method)
         compared: list[dict[str, Any]] = []
-        sizes: list[tuple[int, ...]] = []
         for test in treatment.tests[:1] if tests_all_arms_at_once(method) else treatment.tests:
             if method.takes is HierarchyData:
                 tiers = asking.tiers(method, test)
@@ -114,23 +114,25 @@ def analyse_file(
                     said.add(note)
             labels = Labels(name, test, treatment.reference, None if question.visit is None else question.visit.id)
             compared.append(result_row(labels, method.comparing(test), data, favours=sign))
-            sizes.append(patients_in_groups(data))
-        if method.multiplicity != "none" and len(compared) > 1:
-            adjusted = adjust(
-                [row["p_value"] for row in compared],
-                [row["test"] for row in compared],
-                method.multiplicity,
-                sides=method.tested_sides,
-                n=[size[1] for size in sizes],
-                n_reference=sizes[0][0],
-                df=compared[0]["df"],
-            )
-            for row, corrected in zip(compared, adjusted, strict=True):
-                row["adjusted_p_value"] = corrected
+            hypotheses[name if len(treatment.tests) == 1 or tests_all_arms_at_once(method) else f"{name}:{test}"] = (compared[-1], patients_in_groups(data))
         if isinstance(method, LogRank) and len(compared) > 1:
             question = replace(asking.question(method, endpoint_name, treatment.tests[0]), others=treatment.tests[1:])
             compared.append(any_difference_row(Labels(name, None, treatment.reference, None), method, event_data(table, question)))
         rows += compared
+    for family in families(protocol).values():
+        if family.procedure != "none" and all(member in hypotheses for member in family.members):
+            found = [hypotheses[member] for member in family.members]
+            adjusted = adjust(
+                [row["p_value"] for row, _ in found],
+                family.names,
+                family.procedure,
+                sides=protocol.analyses[found[0][0]["analysis"]].tested_sides,
+                n=[size[1] for _, size in found],
+                n_reference=found[0][1][0],
+                df=found[0][0]["df"],
+            )
+            for (row, _), corrected in zip(found, adjusted, strict=True):
+                row["adjusted_p_value"] = corrected
     return rows
 
 

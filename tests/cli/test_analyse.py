@@ -245,6 +245,22 @@ def test_several_arms_have_adjusted_p_values_and_one_test_of_any_difference(tmp_
     assert trend["n"] == 929
 
 
+def test_families_across_analyses_have_adjusted_p_values(tmp_path):
+    file = tmp_path / "family.yaml"
+    file.write_text(
+        "spec: trialsim/1\nstudy: {id: F, title: family}\narms: {both: {type: experimental}, obs: {type: no_treatment}}\n"
+        "endpoints: {r: {type: time_to_event, outcome: r}, d: {type: time_to_event, outcome: d}}\n"
+        "analyses:\n  death: {endpoint: d, treatment: {test: both, reference: obs}, method: logrank}\n"
+        "  recurrence: {endpoint: r, treatment: {test: both, reference: obs}, method: logrank}\n"
+        "multiplicity: {both_endpoints: {members: [death, recurrence], alpha: 0.05, procedure: hochberg}}\n"
+    )
+    mapping = "d.time=dtime,d.event=dstat,r.time=rtime,r.event=rstat,arm=rx"
+    death, recurrence = _results(file, "--data", COLON, "--map", mapping, "--arms", "both=Lev+5FU,obs=Obs")
+    assert death["p_value"] > recurrence["p_value"]
+    assert death["adjusted_p_value"] == pytest.approx(death["p_value"])
+    assert recurrence["adjusted_p_value"] == pytest.approx(min(2 * recurrence["p_value"], death["p_value"]))
+
+
 def test_limits_that_do_not_exist_are_null(tmp_path):
     aml = ROOT / "tests" / "reference" / "survival" / "aml.csv"
     (row,) = _results(
