@@ -3,8 +3,8 @@
     log odds P(y ≤ k) = ζ_k - x'b,   k = 0 … K - 2:   a positive coefficient goes with higher categories.
 
 With u, l the predictors at the upper and lower threshold of a patient's category, F the logistic law, f its density and
-π = F(u) - F(l): ∂ log π/∂u = f(u)/π, ∂ log π/∂l = -f(l)/π, ∂² log π/∂(x'b)² = -(f(u) + f(l)). Newton's steps on the observed
-information, halved while the likelihood falls (log L is concave). Categories that a replicate does not have are left out of it.
+π = F(u) - F(l): ∂ log π/∂u = f(u)/π, ∂ log π/∂l = -f(l)/π, ∂² log π/∂(x'b)² = -(f(u) + f(l)). Newton's method on the observed
+information (see `newton`; log L is concave). Categories that a replicate does not have are left out of it.
 
 **Source:** McCullagh 1980 (doi 10.1111/j.2517-6161.1980.tb01109.x); signs as `MASS::polr`.
 """
@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trialsim.analysis.linear_predictor import AT_REST, FLAT, MAX_ITERATIONS, SMALL_DECREMENT
-from trialsim.analysis.normal_equations import Factor, combined, dot, factorise
+from trialsim.analysis import newton
+from trialsim.analysis.normal_equations import Factor, combined, factorise
 
 TINY = 1e-300
 
@@ -65,44 +65,33 @@ def levels_of(value: Float[Tensor, "replicate patient"], there: Bool[Tensor, "re
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
-    log_likelihood: Tensor
-    step: Tensor
-    decrement: Tensor
+class _ProportionalOdds:
+    """The log-likelihood of thresholds (first) and coefficients, as `newton.Likelihood`."""
 
-    def rows(self, which: Tensor) -> _Point:
-        return _Point(self.log_likelihood[which], self.step[:, which], self.decrement[which])
+    design: OrdinalDesign
+    n_thresholds: int
 
-    def at_rest(self) -> Tensor:
-        return torch.isfinite(self.decrement) & (self.step[-1].abs() < AT_REST)
+    def at(self, coefficients: Float[Tensor, "parameter replicate"]) -> tuple[Tensor, Tensor, Tensor]:
+        """See `newton.Likelihood`."""
+        return _derivatives(self.design, coefficients, self.n_thresholds)
+
+    def rows(self, which: Tensor) -> _ProportionalOdds:
+        """Some replicates."""
+        return _ProportionalOdds(self.design.rows(which), self.n_thresholds)
 
 
 def maximise_ordinal(design: OrdinalDesign) -> OrdinalFit:
     """The maximum, from the observed shares and zeros."""
     n_thresholds = max(int(design.n_levels.max()) - 1, 1)
-    at = torch.cat([_start(design, n_thresholds), torch.zeros(design.x.shape[:2], dtype=torch.float64, device=design.x.device)])
-    found, converged = at.clone(), torch.zeros(at.shape[1], dtype=torch.bool, device=at.device)
-    live, left, (point, _) = torch.arange(at.shape[1], device=at.device), design, _evaluate(design, at, n_thresholds)
-    trial = at + point.step
-    for _ in range(MAX_ITERATIONS):
-        done = ~(point.decrement >= SMALL_DECREMENT)
-        if done.any():
-            found[:, live[done]], converged[live[done]] = trial[:, done], point.at_rest()[done]
-            keep = ~done
-            if not keep.any():
-                break
-            live, left, at, trial, point = live[keep], left.rows(keep), at[:, keep], trial[:, keep], point.rows(keep)
-        candidate, _ = _evaluate(left, trial, n_thresholds)
-        better = candidate.log_likelihood >= point.log_likelihood - 1e-12 * point.log_likelihood.abs()
-        at = torch.where(better, trial, at)
-        point = _Point(*(torch.where(better, getattr(candidate, name), getattr(point, name)) for name in _Point.__slots__))
-        trial = torch.where(better, at + point.step, 0.5 * (at + trial))
-    else:
-        found[:, live] = at
-        converged[live] = point.at_rest() & (point.decrement < FLAT)
-    last, factor = _evaluate(design, found, n_thresholds)
+    start = torch.cat([_start(design, n_thresholds), torch.zeros(design.x.shape[:2], dtype=torch.float64, device=design.x.device)])
+    found = newton.maximise(_ProportionalOdds(design, n_thresholds), start, stopping=newton.REGRESSION)
+    log_likelihood, _, information = _derivatives(design, found.coefficients, n_thresholds)
     return OrdinalFit(
-        coefficients=found[n_thresholds:], thresholds=found[:n_thresholds], factor=factor, log_likelihood=last.log_likelihood, converged=converged
+        coefficients=found.coefficients[n_thresholds:],
+        thresholds=found.coefficients[:n_thresholds],
+        factor=factorise(information),
+        log_likelihood=log_likelihood,
+        converged=found.converged,
     )
 
 
@@ -112,8 +101,8 @@ def _start(design: OrdinalDesign, n_thresholds: int) -> Float[Tensor, "threshold
     return torch.stack([torch.where(share < n, torch.log(share / (n - share)), 0.0) for share in below])
 
 
-def _evaluate(design: OrdinalDesign, at: Float[Tensor, "parameter replicate"], n_thresholds: int) -> tuple[_Point, Factor]:
-    """Likelihood and Newton step at thresholds (first) and coefficients."""
+def _derivatives(design: OrdinalDesign, at: Float[Tensor, "parameter replicate"], n_thresholds: int) -> tuple[Tensor, Tensor, Tensor]:
+    """log L, its gradient and minus its Hessian at thresholds (first) and coefficients."""
     thresholds, coefficients = at[:n_thresholds], at[n_thresholds:]
     x, level, there = design.x, design.level, design.there
     eta = combined(coefficients, x)
@@ -152,9 +141,7 @@ def _evaluate(design: OrdinalDesign, at: Float[Tensor, "parameter replicate"], n
         information[:, k] = torch.where(unused, 0.0, information[:, k])
         information[k, :] = torch.where(unused, 0.0, information[k, :])
         score[k] = torch.where(unused, 0.0, score[k])
-    factor = factorise(information)
-    step = factor.solve(score)
-    return _Point(log_likelihood=log_likelihood, step=step, decrement=dot(score, step)), factor
+    return log_likelihood, score, information
 
 
 def _logistic(z: Tensor) -> tuple[Tensor, Tensor]:

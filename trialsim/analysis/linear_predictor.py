@@ -6,9 +6,8 @@ coefficient), further test arms, and the arm of the comparison last. Families wi
     logit:   P(y = 1) = 1 / (1 + exp(-η))           log L = Σ y η - log(1 + exp η)
     poisson: E y = exp η                            log L = Σ y η - exp η (+ constant)
 
-Newton's steps, halved while the likelihood falls; each replicate stops at its own convergence. Where the coefficient of a
-covariate runs away (a level with no event) while the arm's is at rest, the arm's numbers are those of the limit. Where the
-arm's itself runs away there is no maximum: the replicate has not converged.
+By Newton's method (see `newton`): a covariate that runs away (a level with no event) leaves the arm the numbers of the limit; where
+the arm itself runs away the replicate has not converged.
 
 **Source:** McCullagh & Nelder 1989 (doi 10.1201/9780203753736); Albert & Anderson 1984 (doi 10.1093/biomet/71.1.1) for
 separation; White 1982 (doi 10.2307/1912526) for the sandwich.
@@ -23,13 +22,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from trialsim.analysis import newton
 from trialsim.analysis.failures import complete_cases
-from trialsim.analysis.normal_equations import Factor, combined, dot, factorise, weighted_products
+from trialsim.analysis.normal_equations import Factor, combined, factorise, weighted_products
 from trialsim.records import ValueData
-
-MAX_ITERATIONS = 25
-SMALL_DECREMENT = 1e-12  # U'I⁻¹U before the last step; Newton's error is squared by it
-FLAT, AT_REST = 1e-6, 1e-3
 
 
 @runtime_checkable
@@ -176,53 +172,32 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
-    log_likelihood: Tensor
-    step: Tensor
-    decrement: Tensor
+class _Regression:
+    """The log-likelihood of a family, as `newton.Likelihood`."""
 
-    def rows(self, which: Tensor) -> _Point:
-        return _Point(self.log_likelihood[which], self.step[:, which], self.decrement[which])
+    family: Family
+    design: Design
 
-    def at_rest(self) -> Tensor:
-        """Whether the arm's coefficient is; under separation its steps are of size 1 for ever."""
-        return torch.isfinite(self.decrement) & (self.step[-1].abs() < AT_REST)
+    def at(self, coefficients: Float[Tensor, "column replicate"]) -> tuple[Tensor, Tensor, Tensor]:
+        """See `newton.Likelihood`."""
+        design = self.design
+        residual, weight, each = self.family.at(design.eta(coefficients), design.y)
+        return (each * design.there).sum(-1), (design.x * residual).sum(-1), weighted_products(design.x, weight)
+
+    def rows(self, which: Tensor) -> _Regression:
+        """Some replicates."""
+        return _Regression(self.family, self.design.rows(which))
 
 
 def maximise(family: Family, design: Design, start: Float[Tensor, "replicate"]) -> Fit:
     """The maximum, from the constant `start` and zeros."""
     at = torch.zeros(design.x.shape[:2], dtype=torch.float64, device=design.y.device)
     at[0] = start
-    coefficients, converged = at.clone(), torch.zeros(at.shape[1], dtype=torch.bool, device=at.device)
-    live, left, point = torch.arange(at.shape[1], device=at.device), design, _evaluate(family, design, at)
-    trial = at + point.step
-    for _ in range(MAX_ITERATIONS):
-        done = ~(point.decrement >= SMALL_DECREMENT)  # a NaN is over, too
-        if done.any():
-            coefficients[:, live[done]], converged[live[done]] = trial[:, done], point.at_rest()[done]
-            keep = ~done
-            if not keep.any():
-                break
-            live, left, at, trial, point = live[keep], left.rows(keep), at[:, keep], trial[:, keep], point.rows(keep)
-        candidate = _evaluate(family, left, trial)
-        better = candidate.log_likelihood >= point.log_likelihood - 1e-12 * point.log_likelihood.abs()
-        at = torch.where(better, trial, at)
-        point = _Point(*(torch.where(better, getattr(candidate, name), getattr(point, name)) for name in _Point.__slots__))
-        trial = torch.where(better, at + point.step, 0.5 * (at + trial))
-    else:
-        coefficients[:, live] = at
-        converged[live] = point.at_rest() & (point.decrement < FLAT)
-    residual, weight, _ = family.at(design.eta(coefficients), design.y)
+    found = newton.maximise(_Regression(family, design), at, stopping=newton.REGRESSION)
+    residual, weight, _ = family.at(design.eta(found.coefficients), design.y)
     return Fit(
-        coefficients=coefficients,
+        coefficients=found.coefficients,
         factor=factorise(weighted_products(design.x, weight)),
         residual=residual * design.there,
-        converged=converged,
+        converged=found.converged,
     )
-
-
-def _evaluate(family: Family, design: Design, coefficients: Tensor) -> _Point:
-    residual, weight, each = family.at(design.eta(coefficients), design.y)
-    score = (design.x * residual).sum(-1)
-    step = factorise(weighted_products(design.x, weight)).solve(score)
-    return _Point(log_likelihood=(each * design.there).sum(-1), step=step, decrement=dot(score, step))

@@ -2,12 +2,13 @@
 
 Newton's steps, halved while the likelihood falls. A column that others determine gets the coefficient 0 (see
 `normal_equations`). Where the coefficient of a covariate runs away while the arm's (the last) is at rest, the arm's numbers
-are those of the limit; where the arm's runs away itself the replicate has not converged.
+are those of the limit; where the arm's runs away itself there is no maximum and the replicate has not converged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -15,10 +16,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trialsim.analysis.normal_equations import Factor, dot, factorise
-
-MAX_ITERATIONS = 30
-SMALL_DECREMENT = 1e-18  # U'I⁻¹U: what is left is 1e-9 standard errors
-FLAT, AT_REST = 1e-8, 1e-4
 
 
 class Likelihood(Protocol):
@@ -28,18 +25,42 @@ class Likelihood(Protocol):
         """log L `[replicate]`, its gradient `[column, replicate]` and minus its Hessian `[column, column, replicate]` (lower triangle)."""
         ...
 
-    def rows(self, which: Bool[Tensor, "replicate"]) -> Likelihood:
+    def rows(self, which: Tensor) -> Likelihood:
         """The likelihood of some replicates."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Maximum:
-    """Where the likelihood is largest, and the factor of the information there."""
+class Stopping:
+    """When a replicate is done: its decrement U'I⁻¹U before the last step is `small` (Newton's error is squared by that step).
 
+    After `iterations` it is too where the decrement is `flat`. Either way the last step of the arm is within `rest`.
+    """
+
+    iterations: int = 30
+    small: float = 1e-18
+    flat: float = 1e-8
+    rest: float = 1e-4
+
+
+PARTIAL = Stopping()
+"""Of partial likelihoods."""
+REGRESSION = Stopping(iterations=25, small=1e-12, flat=1e-6, rest=1e-3)
+"""Of regressions, where an iteration costs more."""
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Where the likelihood is largest."""
+
+    likelihood: Likelihood
     coefficients: Float[Tensor, "column replicate"]
-    factor: Factor
     converged: Bool[Tensor, "replicate"]
+
+    @cached_property
+    def factor(self) -> Factor:
+        """The factor of the information there."""
+        return factorise(self.likelihood.at(self.coefficients)[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +72,21 @@ class _Point:
     def rows(self, which: Tensor) -> _Point:
         return _Point(self.log_likelihood[which], self.step[:, which], self.decrement[which])
 
+    def at_rest(self, within: float) -> Bool[Tensor, "replicate"]:
+        """Whether the arm's coefficient is; under separation its steps are of size 1 for ever."""
+        return torch.isfinite(self.decrement) & (self.step[-1].abs() < within)
 
-def maximise(likelihood: Likelihood, start: Float[Tensor, "column replicate"]) -> Maximum:
+
+def maximise(likelihood: Likelihood, start: Float[Tensor, "column replicate"], *, stopping: Stopping = PARTIAL) -> Maximum:
     """The maximum of every replicate, from `start`."""
     coefficients, converged = start.clone(), torch.zeros(start.shape[1], dtype=torch.bool, device=start.device)
     live, left, at = torch.arange(start.shape[1], device=start.device), likelihood, start
     point = _evaluate(left, at)
     trial = at + point.step
-    for _ in range(MAX_ITERATIONS):
-        done = ~(point.decrement >= SMALL_DECREMENT)  # a NaN is over, too
+    for _ in range(stopping.iterations):
+        done = ~(point.decrement >= stopping.small)  # a NaN is over, too
         if done.any():
-            coefficients[:, live[done]], converged[live[done]] = trial[:, done], torch.isfinite(point.decrement[done])
+            coefficients[:, live[done]], converged[live[done]] = trial[:, done], point.at_rest(stopping.rest)[done]
             keep = ~done
             if not keep.any():
                 break
@@ -73,8 +98,8 @@ def maximise(likelihood: Likelihood, start: Float[Tensor, "column replicate"]) -
         trial = torch.where(better, at + point.step, 0.5 * (at + trial))
     else:
         coefficients[:, live] = at
-        converged[live] = (point.decrement < FLAT) & (point.step[-1].abs() < AT_REST)
-    return Maximum(coefficients=coefficients, factor=factorise(likelihood.at(coefficients)[2]), converged=converged)
+        converged[live] = point.at_rest(stopping.rest) & (point.decrement < stopping.flat)
+    return Maximum(likelihood=likelihood, coefficients=coefficients, converged=converged)
 
 
 def _evaluate(likelihood: Likelihood, coefficients: Tensor) -> _Point:
