@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trialsim.analysis.tied_ranks import runs
 from trialsim.tensors import argsort_last, sort_last
 
 PAIRS_AT_ONCE = 4_000_000
@@ -46,13 +47,7 @@ def rank_sum(value: Float[Tensor, "replicate patient"], group: Int[Tensor, "repl
     ordered = torch.where(there, value, torch.inf).gather(-1, order)
     counted = there.gather(-1, order)
     test = counted & (group.gather(-1, order) == 1)
-    place = torch.arange(value.shape[-1], device=value.device).expand_as(order)
-    new = torch.ones_like(counted)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first = torch.where(new, place, 0).cummax(-1).values
-    ends = torch.ones_like(counted)
-    ends[:, :-1] = new[:, 1:]
-    last = torch.where(ends, place, value.shape[-1]).flip(-1).cummin(-1).values.flip(-1)
+    first, last = runs(ordered[:, 1:] != ordered[:, :-1])
     last = torch.minimum(last, n[:, None] - 1)
     size = (last - first + 1).to(torch.float64)
     n1 = test.sum(-1).to(torch.float64)

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trialsim.analysis.tied_ranks import runs
 from trialsim.records import RecurrentData
 from trialsim.tensors import argsort_last
 
@@ -118,7 +119,7 @@ def recurrent_times(data: RecurrentData, there: Bool[Tensor, "replicate patient"
     first = last = share = None
     same = (event_key[:, 1:] == event_key[:, :-1]) & (event[:, 1:] > 0)
     if same.any():
-        first, last = _runs(same)
+        first, last = runs(~same)
         if ties == "efron":
             share = (torch.arange(width, device=time.device) - first) / (last - first + 1).to(torch.float64) * event
     return RecurrentTimes(
@@ -153,13 +154,3 @@ def _from_zero(value: Tensor) -> Tensor:
 
 def _take(values: Tensor, index: Int[Tensor, "replicate k"]) -> Tensor:
     return values.gather(-1, index.expand(*values.shape[:-1], index.shape[-1]))
-
-
-def _runs(same: Bool[Tensor, "replicate step"]) -> tuple[Tensor, Tensor]:
-    """First and last place of the run of equal times each place is in."""
-    n = same.shape[-1] + 1
-    rank = torch.arange(n, device=same.device)
-    edge = torch.zeros((len(same), 1), dtype=torch.bool, device=same.device)
-    first = torch.where(~torch.cat([edge, same], dim=-1), rank, 0).cummax(-1).values
-    last = torch.where(~torch.cat([same, edge], dim=-1), rank, n).flip(-1).cummin(-1).values.flip(-1)
-    return first, last

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from trialsim.analysis.tied_ranks import runs
 from trialsim.tensors import argsort_last, order_longest_first
 
 Ties = Literal["efron", "breslow", "exact"]
@@ -103,7 +104,7 @@ def risk_sets(
         by_stratum = argsort_last(level)
         order, level = order.gather(-1, by_stratum), level.gather(-1, by_stratum)
         new_stratum = level[:, 1:] != level[:, :-1]
-        start, end = _runs(new_stratum)
+        start, end = runs(new_stratum)
     happened = event.gather(-1, order)
     ordered = time.gather(-1, order).view(torch.int64) >> 2  # equal as the sort sees them
     same = (ordered[:, 1:] == ordered[:, :-1]) & happened[:, 1:] & happened[:, :-1]
@@ -111,18 +112,8 @@ def risk_sets(
         same &= ~new_stratum
     first = last = share = None
     if same.any():
-        first, last = _runs(~same)
+        first, last = runs(~same)
         if ties == "efron":
             rank = torch.arange(time.shape[-1], device=time.device)
             share = (rank - first) / (last - first + 1).to(torch.float64)
     return RiskSets(order=order, event=happened.to(torch.float64), first=first, last=last, share=share, start=start, end=end, exact=ties == "exact")
-
-
-def _runs(new: Bool[Tensor, "replicate step"]) -> tuple[Int[Tensor, "replicate rank"], Int[Tensor, "replicate rank"]]:
-    """First and last rank of the run each rank belongs to; `new[:, r]` says that a run begins at rank r + 1."""
-    n = new.shape[-1] + 1
-    rank = torch.arange(n, device=new.device)
-    edge = torch.ones((len(new), 1), dtype=torch.bool, device=new.device)
-    first = torch.where(torch.cat([edge, new], dim=-1), rank, 0).cummax(-1).values
-    last = torch.where(torch.cat([new, edge], dim=-1), rank, n).flip(-1).cummin(-1).values.flip(-1)
-    return first, last

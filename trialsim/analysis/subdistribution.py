@@ -26,6 +26,7 @@ from torch import Tensor
 
 from trialsim.analysis.linear_predictor import columns_of
 from trialsim.analysis.normal_equations import combined
+from trialsim.analysis.tied_ranks import runs
 from trialsim.records import EventData
 from trialsim.tensors import argsort_last
 
@@ -146,7 +147,7 @@ def subdistribution(data: EventData) -> Subdistribution:
     before = n_present.cumsum(-1) - n_present
     gone = censored
     if same.any():
-        first, last = _runs(same)
+        first, last = runs(~same)
         before = before.gather(-1, first)
         running = censored.cumsum(-1)
         whole = running.gather(-1, last) - (running - censored).gather(-1, first)
@@ -160,13 +161,3 @@ def subdistribution(data: EventData) -> Subdistribution:
     kept = torch.where(competing, 1.0 / uncensored, 0.0)
     x = torch.stack([sort(column) for column in columns])
     return Subdistribution(x, n_present, event.to(torch.float64), censored, at_risk, uncensored, kept, first, last)
-
-
-def _runs(same: Bool[Tensor, "replicate step"]) -> tuple[Tensor, Tensor]:
-    """First and last rank of the run of equal times each rank is in."""
-    n = same.shape[-1] + 1
-    rank = torch.arange(n, device=same.device)
-    edge = torch.zeros((len(same), 1), dtype=torch.bool, device=same.device)
-    first = torch.where(~torch.cat([edge, same], dim=-1), rank, 0).cummax(-1).values
-    last = torch.where(~torch.cat([same, edge], dim=-1), rank, n).flip(-1).cummin(-1).values.flip(-1)
-    return first, last

@@ -28,15 +28,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trialsim.analysis.failures import DID_NOT_CONVERGE, NO_PATIENTS, NO_VARIANCE, SINGULAR
+from trialsim.analysis.failures import DID_NOT_CONVERGE, NO_PATIENTS, NO_VALUES_AT_VISIT, NO_VARIANCE, SINGULAR
 from trialsim.analysis.repeated_measures.covariance import Structure
 from trialsim.analysis.repeated_measures.design import Design, repeated_measures_design
 from trialsim.analysis.repeated_measures.likelihood import Point, evaluate, expected_hessian, log_likelihood
 from trialsim.analysis.repeated_measures.small_matrices import add_up, apply, invert, outer_sum
 from trialsim.analysis.repeated_measures.sums import Sums, patterns_of, standardise, sum_up
 from trialsim.records import VisitData
-
-NO_VALUE_AT_A_VISIT = torch.tensor(8, dtype=torch.int8)
 
 LARGEST_BLOCK = 256
 WORK_PER_BLOCK = 1_000_000  # numbers in the largest array
@@ -202,7 +200,7 @@ def _data_failures(design: Design) -> Int[Tensor, "replicate"]:
         of_arm = (design.group == arm)[..., None] & design.observed
         counts = of_arm.sum(1)
         empty = (counts == 0).all(-1)
-        failure = torch.where((failure == 0) & ~empty & (counts == 0).any(-1), NO_VALUE_AT_A_VISIT, failure)
+        failure = torch.where((failure == 0) & ~empty & (counts == 0).any(-1), NO_VALUES_AT_VISIT, failure)
         if arm < 2:
             failure = torch.where(empty, NO_PATIENTS, failure)
     return failure
