@@ -12,8 +12,10 @@ an analysis whose model spans all its arms (`Analysis.joint`, `n_groups` > 2), a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -104,9 +106,10 @@ class Noise:
         drawn = self.stream.uniform(self.block, n, index=index, second=second)
         return drawn if self.rows is None else drawn[self.rows]
 
-    def of(self, rows: Int[Tensor, "row"]) -> Noise:
+    def of(self, rows: Int[Tensor, "row"] | slice) -> Noise:
         """The numbers of some of these replicates."""
-        return Noise(self.stream, self.block, rows if self.rows is None else self.rows[rows])
+        own = torch.arange(self.block.size, device=self.stream.device) if self.rows is None else self.rows
+        return Noise(self.stream, self.block, own[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,11 @@ class VisitData:
     n_groups: int = 2
     included: Bool[Tensor, "replicate patient"] | None = None
     noise: Noise | None = None
+
+    def of(self, rows: Int[Tensor, "row"] | slice) -> VisitData:
+        """The data of some replicates."""
+        cut: dict[str, Any] = {each.name: value[rows] for each in fields(self) if isinstance(value := getattr(self, each.name), Tensor)}
+        return replace(self, **cut, noise=None if self.noise is None else self.noise.of(rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from trialsim.analysis.methods.ancova import Ancova
 from trialsim.analysis.methods.t_test import TTest
 from trialsim.analysis.missing_data import Imputation, estimate_imputed
 from trialsim.analysis.missing_data.conditional_means import conditional_means
-from trialsim.analysis.missing_data.rows import rows_of
 from trialsim.analysis.real_data import Question, Visit, visit_data
 from trialsim.analysis.repeated_measures.fitting import fit_repeated_measures
 from trialsim.data import read_table
@@ -102,7 +101,7 @@ def test_a_replicate_has_the_same_answer_in_any_block(variance):
     everyone = estimate_imputed(method, data, favours=1)
     assert (everyone.failure == 0).all()
     for rows in (torch.tensor([4]), torch.tensor([1, 2, 5])):
-        some = estimate_imputed(method, rows_of(data, rows), favours=1)
+        some = estimate_imputed(method, data.of(rows), favours=1)
         np.testing.assert_array_equal(some.std_error.numpy(), everyone.std_error[rows].numpy())
         np.testing.assert_array_equal(some.estimate.numpy(), everyone.estimate[rows].numpy())
 

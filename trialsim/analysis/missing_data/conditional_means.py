@@ -23,10 +23,10 @@ from torch import Tensor
 from trialsim.analysis.failures import NO_VARIANCE, fail
 from trialsim.analysis.missing_data.completion import CELLS, incomplete
 from trialsim.analysis.missing_data.imputation import Imputation
-from trialsim.analysis.missing_data.rows import blocks, joined, rows_of
 from trialsim.analysis.missing_data.strategies import expected
 from trialsim.analysis.repeated_measures.fitting import Fit, fit_repeated_measures, leave_one_out
 from trialsim.analysis.repeated_measures.small_matrices import apply, invert
+from trialsim.analysis.replicates import blocks, joined
 from trialsim.records import Estimates, ValueData, VisitData
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 def by_conditional_means(method: ValueMethod, data: VisitData, imputation: Imputation, *, favours: int) -> Estimates:
     """The method on conditional means, with the jackknife's standard error."""
     n = data.group.shape[-1]
-    parts = [_jackknife(method, rows_of(data, rows), imputation, favours=favours) for rows in blocks(data, CELLS // (n * n))]
-    return joined(parts, torch.arange(len(data.group), device=data.group.device))
+    return joined([_jackknife(method, data.of(rows), imputation, favours=favours) for rows in blocks(len(data.group), CELLS // (n * n))])
 
 
 def _jackknife(method: ValueMethod, data: VisitData, imputation: Imputation, *, favours: int) -> Estimates:

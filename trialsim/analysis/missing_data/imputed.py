@@ -18,7 +18,7 @@ from trialsim.analysis.missing_data.completion import CELLS, completed, incomple
 from trialsim.analysis.missing_data.conditional_means import by_conditional_means
 from trialsim.analysis.missing_data.imputation import Imputation
 from trialsim.analysis.missing_data.pooling import rubin
-from trialsim.analysis.missing_data.rows import blocks, joined, rows_of
+from trialsim.analysis.replicates import blocks, joined
 from trialsim.records import Estimates, ValueData, VisitData
 
 
@@ -40,11 +40,12 @@ def estimate_imputed(method: ValueMethod, data: VisitData, *, favours: int) -> E
     # Holes take another sampler: a replicate's numbers must not depend on whether its neighbours have them.
     holes = incomplete(data).has_holes
     order, parts = [], []
-    for rows in blocks(data, CELLS // (8 * data.group.shape[-1])):
-        for some in (rows[~holes[rows]], rows[holes[rows]]):
+    everyone = torch.arange(len(holes), device=holes.device)
+    for rows in blocks(len(holes), CELLS // (8 * data.group.shape[-1])):
+        for some in (everyone[rows][~holes[rows]], everyone[rows][holes[rows]]):
             if len(some):
                 order.append(some)
-                parts.append(_rubin(method, rows_of(data, some), imputation, favours=favours))
+                parts.append(_rubin(method, data.of(some), imputation, favours=favours))
     return joined(parts, torch.cat(order).argsort())
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 
 from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.repeated_measures.contrasts import DegreesOfFreedom, arm_at_visit, estimate_contrast
 from trialsim.analysis.repeated_measures.fitting import fit_repeated_measures, replicates_at_once
+from trialsim.analysis.replicates import blocks, joined
 from trialsim.records import Estimates, VisitData
 
 VALUES_AT_ONCE = 500_000  # values of all visits
@@ -61,10 +60,7 @@ class RepeatedMeasures(Analysis):
 
     def estimate(self, data: VisitData, *, favours: int) -> Estimates:  # type: ignore[override]
         """Test minus reference at visit `data.at`; see `Analysis.estimate`."""
-        size = self._block(data)
-        parts = [self._estimate(_rows(data, slice(start, start + size)), favours) for start in range(0, len(data.value), size)]
-        names = [field.name for field in dataclasses.fields(Estimates) if getattr(parts[0], field.name) is not None]
-        return Estimates(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+        return joined([self._estimate(data.of(rows), favours) for rows in blocks(len(data.value), self._block(data))])
 
     def _estimate(self, data: VisitData, favours: int) -> Estimates:
         fit = fit_repeated_measures(
@@ -86,9 +82,4 @@ class RepeatedMeasures(Analysis):
         n_visits = data.value.shape[-1] + (1 if self.constrained else 0)
         covariates = 0 if data.covariates is None else data.covariates.shape[-1]
         n_columns = data.n_groups * n_visits + covariates * (n_visits if self.covariate_by_visit else 1)
-        return max(1, min(replicates_at_once(n_visits, n_columns), VALUES_AT_ONCE // (data.value.shape[1] * n_visits)))
-
-
-def _rows(data: VisitData, rows: slice) -> VisitData:
-    cut = {field.name: value[rows] for field in dataclasses.fields(data) if isinstance(value := getattr(data, field.name), torch.Tensor)}
-    return dataclasses.replace(data, **cut, noise=None)  # type: ignore[arg-type]
+        return min(replicates_at_once(n_visits, n_columns), VALUES_AT_ONCE // (data.value.shape[1] * n_visits))
