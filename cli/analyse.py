@@ -66,17 +66,18 @@ def analyse_file(
     sets: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of `trialsim.analysis/1`, one per analysis, in the protocol's order; what was left out is said on stderr."""
-    from trialsim_cli.questions import Asking, card_of, check_mapping, chosen_analyses, endpoint_of, favours, treatment_of
+    from trialsim_cli.questions import Asking, card_of, check_mapping, chosen_analyses, endpoint_of
 
     from trialsim.analysis.methods.logrank import LogRank
     from trialsim.analysis.real_data import event_data, hierarchy_data, record_for
-    from trialsim.analysis.result import Labels, any_difference_row, patients_in_groups, result_row
+    from trialsim.analysis.result import Labels, any_difference_row, result_row
     from trialsim.conduct.multiplicity import adjust
     from trialsim.data import load_card, read_table
-    from trialsim.records import AnalysisData, HierarchyData, Noise, VisitData
+    from trialsim.records import AnalysisData, HierarchyData, Noise, VisitData, patients
     from trialsim.rng import Block, Stream
     from trialsim.spec import load
-    from trialsim.spec.families import families, tests_all_arms_at_once
+    from trialsim.spec.families import arms_of, as_made, families, hypotheses
+    from trialsim.spec.planning import favours_of
 
     study = load(protocol_file, sets or {})
     study.require("arms", "endpoints", "analyses")
@@ -92,18 +93,20 @@ def analyse_file(
     asking = Asking(study, protocol, table, mapping, arm_values, time_unit)
     rows: list[dict[str, Any]] = []
     said: set[str] = set()
-    hypotheses: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {}
-    for name, method in analyses.items():
-        treatment = treatment_of(protocol, method)
+    tested: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    for name in analyses:
+        method = as_made(protocol, name)
+        tests, reference = arms_of(protocol, method)
         compared: list[dict[str, Any]] = []
-        for test in treatment.tests[:1] if tests_all_arms_at_once(method) else treatment.tests:
+        for hypothesis, arm in hypotheses(protocol, name).items():
+            test = arm or tests[0]
             if method.takes is HierarchyData:
                 tiers = asking.tiers(method, test)
                 question, sign = tiers[0].question, 1
                 data: AnalysisData = hierarchy_data(table, tiers)
             else:
                 endpoint_name, endpoint = endpoint_of(protocol, method)
-                question, sign = asking.question(method, endpoint_name, test), favours(endpoint)
+                question, sign = asking.question(method, endpoint_name, test), favours_of(protocol, endpoint_name)
                 data = record_for(method.record, table, question, kind=endpoint.type)
                 if isinstance(data, VisitData) and method.imputation is not None:
                     stream = Stream(protocol.simulation.seed or 0, f"imputation/{name}")
@@ -112,16 +115,16 @@ def analyse_file(
                 if note not in said:
                     say(f"{name}: {note}")
                     said.add(note)
-            labels = Labels(name, test, treatment.reference, None if question.visit is None else question.visit.id)
+            labels = Labels(name, test, reference, None if question.visit is None else question.visit.id)
             compared.append(result_row(labels, method.comparing(test), data, favours=sign))
-            hypotheses[name if len(treatment.tests) == 1 or tests_all_arms_at_once(method) else f"{name}:{test}"] = (compared[-1], patients_in_groups(data))
+            tested[hypothesis] = compared[-1], [int(count[0]) for count in patients(data)]
         if isinstance(method, LogRank) and len(compared) > 1:
-            question = replace(asking.question(method, endpoint_name, treatment.tests[0]), others=treatment.tests[1:])
-            compared.append(any_difference_row(Labels(name, None, treatment.reference, None), method, event_data(table, question)))
+            question = replace(asking.question(method, endpoint_name, tests[0]), others=tests[1:])
+            compared.append(any_difference_row(Labels(name, None, reference, None), method, event_data(table, question)))
         rows += compared
     for family in families(protocol).values():
-        if family.procedure != "none" and all(member in hypotheses for member in family.members):
-            found = [hypotheses[member] for member in family.members]
+        if family.procedure != "none" and all(member in tested for member in family.members):
+            found = [tested[member] for member in family.members]
             adjusted = adjust(
                 [row["p_value"] for row, _ in found],
                 family.names,

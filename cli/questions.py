@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from trialsim.errors import DataError, NotSupportedError, Problem, ProtocolError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from trialsim.analysis import Analysis, Treatment
+    from trialsim.analysis import Analysis
     from trialsim.analysis.real_data import Question, Tier, Visit
     from trialsim.cohort import DataSource
     from trialsim.data import PatientTable
     from trialsim.spec import Protocol, Study
     from trialsim.spec.sections.endpoints import Endpoint
-    from trialsim.units import Quantity
 
 
 def chosen_analyses(protocol: Protocol, only: tuple[str, ...]) -> dict[str, Analysis]:
@@ -85,11 +84,6 @@ def endpoint_of(protocol: Protocol, method: Analysis) -> tuple[str, Endpoint]:
     return name, protocol.endpoints[name]
 
 
-def favours(endpoint: Endpoint) -> int:
-    """+1 where a larger value (or a longer time) favours the test arm in the estimate's direction, -1 where a smaller one does."""
-    return 1 if endpoint.direction == "higher_is_better" else -1
-
-
 def visit_of(protocol: Protocol, method: Analysis, endpoint: Endpoint) -> Visit | None:
     """The visit of an analysis: the method's `at`, else as the estimand names it, else the endpoint's last; None: not by visit."""
     own = getattr(method, "at", None)
@@ -105,13 +99,6 @@ def _visit(protocol: Protocol, name: str, column: str | None = None) -> Visit:
 
     found = protocol.visits.get(name)
     return Visit(id=name, at=None if found is None else found.at, window=(found.window if found is not None else None) or 0.0, column=column)
-
-
-def treatment_of(protocol: Protocol, method: Analysis) -> Treatment:
-    """The comparison of an analysis, by itself or by its estimand."""
-    treatment = method.treatment if method.estimand is None else protocol.estimands[method.estimand].treatment
-    assert treatment is not None
-    return treatment
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +118,11 @@ class Asking:
         Columns: those of `population.source`, then of the method's options, then `--map`, then `--map endpoint.role`.
         """
         from trialsim.analysis.real_data import PROGNOSIS, Question
+        from trialsim.spec.families import arms_of
 
         protocol, endpoint = self.protocol, self.protocol.endpoints[endpoint_name]
         visit = visit_of(protocol, method, endpoint)
-        treatment = treatment_of(protocol, method)
+        tests, reference = arms_of(protocol, method)
         outcome = None if protocol.truth is None else protocol.truth.outcomes.get(endpoint.outcome or "")
         source = data_source(protocol)
         columns = {} if source is None else _columns_of(source, endpoint, visit)
@@ -145,8 +133,8 @@ class Asking:
             self.table.require(column)
         return Question(
             test=test,
-            reference=treatment.reference,
-            others=tuple(arm for arm in treatment.tests if arm != test) if method.joint else (),
+            reference=reference,
+            others=tuple(arm for arm in tests if arm != test) if method.joint else (),
             arms={**({} if source is None else source.arms), **self.arm_values},
             columns=columns,
             covariates=method.covariates,
@@ -164,16 +152,18 @@ class Asking:
     def tiers(self, method: Analysis, test: str) -> tuple[Tier, ...]:
         """The endpoints of a hierarchy, as questions."""
         from trialsim.analysis.real_data import Tier
+        from trialsim.spec.planning import tiers_of
 
-        thresholds: Mapping[str, Quantity] = getattr(method, "thresholds", None) or {}
-        found = []
-        for name in getattr(method, "hierarchy", ()):
-            endpoint = self.protocol.endpoints[name]
-            # A later event is better where fewer are: time wins by being longer.
-            good = -favours(endpoint) if endpoint.is_event else favours(endpoint)
-            threshold = thresholds[name].value if name in thresholds else 0.0
-            found.append(Tier(endpoint=name, question=self.question(method, name, test), kind=endpoint.type, favours=good, threshold=threshold))
-        return tuple(found)
+        return tuple(
+            Tier(
+                endpoint=tier.endpoint,
+                question=self.question(method, tier.endpoint, test),
+                kind=self.protocol.endpoints[tier.endpoint].type,
+                favours=tier.favours,
+                threshold=tier.threshold,
+            )
+            for tier in tiers_of(self.protocol, method)
+        )
 
     def _visits(self, endpoint: Endpoint, source: DataSource | None) -> tuple[Visit, ...]:
         """The endpoint's visits in order of time, with their columns where the data are wide."""

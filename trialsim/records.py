@@ -173,6 +173,21 @@ class HierarchyData:
 AnalysisData = EventData | ValueData | VisitData | RecurrentData | HierarchyData
 
 
+def patients(data: AnalysisData) -> tuple[Int[Tensor, "replicate"], Int[Tensor, "replicate"]]:
+    """How many patients of the reference and of the test arm are in the analysis."""
+    if isinstance(data, HierarchyData):
+        return patients(data.parts[0])
+    if isinstance(data, EventData):
+        there = data.time >= 0
+    elif isinstance(data, RecurrentData):
+        there = data.follow_up >= 0
+    elif isinstance(data, ValueData):
+        there = ~data.value.isnan()
+    else:
+        there = ~data.value.isnan().all(-1) if data.included is None else data.included
+    return (there & (data.group == 0)).sum(-1), (there & (data.group == 1)).sum(-1)
+
+
 # Why an analysis failed in a replicate. 0 is success; a failed analysis never rejects.
 FAILURES = {
     0: "",

@@ -274,3 +274,23 @@ def test_limits_that_do_not_exist_are_null(tmp_path):
     )
     assert row["estimate"] == 8.0
     assert row["ci_high"] is None or row["ci_high"] > 8.0
+
+
+def test_dunnett_pools_the_variance_of_all_arms_wherever_it_is_declared(tmp_path):
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"arm": np.repeat(["p", "l", "h"], [8, 9, 10]), "y": rng.normal(size=27)})
+    data.to_csv(tmp_path / "d.csv", index=False)
+    head = "spec: trialsim/1\nstudy: {id: D, title: doses}\narms: {p: {}, l: {}, h: {}}\nendpoints: {y: {type: continuous, outcome: y}}\n"
+    analysis = "analyses: {a: {endpoint: y, treatment: {test: [l, h], reference: p}, method: t_test, variance: pooled%s}}\n"
+    found = []
+    for name, text in (
+        ("own", head + analysis % ", multiplicity: dunnett"),
+        ("family", head + analysis % "" + "multiplicity: {f: {members: [a], alpha: 0.05, procedure: dunnett}}\n"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(text)
+        found.append(_results(tmp_path / f"{name}.yaml", "--data", tmp_path / "d.csv", "--map", "value=y"))
+    assert found[0] == found[1]
+    assert [row["df"] for row in found[0]] == [24, 24]
+    groups = [data.y[data.arm == arm] for arm in "plh"]
+    pooled = sum(((each - each.mean()) ** 2).sum() for each in groups) / 24
+    assert found[0][0]["std_error"] == pytest.approx(np.sqrt(pooled * (1 / 8 + 1 / 9)))

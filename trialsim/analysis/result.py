@@ -10,7 +10,7 @@ from trialsim.analysis.analysis import Analysis
 from trialsim.analysis.inference import confidence_interval, p_value
 from trialsim.analysis.several_arms import several_arms
 from trialsim.errors import DataError, Problem
-from trialsim.records import FAILURES, AnalysisData, EventData, HierarchyData, RecurrentData, VisitData
+from trialsim.records import FAILURES, AnalysisData, EventData
 
 SCHEMA = "trialsim.analysis/1"
 
@@ -87,20 +87,6 @@ def any_difference_row(labels: Labels, method: Analysis, data: EventData) -> dic
         "n": int((data.time >= 0).sum()),
         "n_events": int((data.event & (data.time >= 0)).sum()),
     }
-
-
-def patients_in_groups(data: AnalysisData) -> tuple[int, ...]:
-    """How many patients of each group are in the analysis (one replicate)."""
-    part = data.parts[0] if isinstance(data, HierarchyData) else data
-    if isinstance(part, EventData):
-        there = part.time >= 0
-    elif isinstance(part, RecurrentData):
-        there = part.follow_up >= 0
-    elif isinstance(part, VisitData):
-        there = ~part.value.isnan().all(-1) if part.included is None else part.included
-    else:
-        there = ~part.value.isnan()
-    return tuple(int((there & (part.group == group)).sum()) for group in range(part.n_groups))
 
 
 def _exp(value: float) -> float | None:

@@ -35,7 +35,7 @@ from trialsim.conduct.comparison import Comparison
 from trialsim.conduct.decisions import Decisions, Seen
 from trialsim.conduct.multiplicity import ManyToOne, Matrix, needs_many_to_one, rejected, weighting_of
 from trialsim.design.multiplicity import Weighting, dunnett, shares_of
-from trialsim.records import AnalysisData, EventData, HierarchyData, RecurrentData, ValueData
+from trialsim.records import AnalysisData, patients
 from trialsim.tensors import on_cpu
 
 
@@ -281,18 +281,3 @@ class _Graph:
     def favourable(self, rows: Tensor, i: int, z: Tensor) -> Bool[Tensor, "row"]:
         """Whether it is rejected in favour of the test arm."""
         return self.holds(rows, i) & (z[rows, i] >= 0)
-
-
-def patients(data: AnalysisData) -> tuple[Int[Tensor, "replicate"], Int[Tensor, "replicate"]]:
-    """Patients in the analysis, of the reference and of the test arm."""
-    if isinstance(data, HierarchyData):
-        return patients(data.parts[0])
-    if isinstance(data, EventData):
-        there = data.time >= 0
-    elif isinstance(data, RecurrentData):
-        there = data.follow_up >= 0
-    elif isinstance(data, ValueData):
-        there = ~data.value.isnan()
-    else:
-        there = ~data.value.isnan().all(-1) if data.included is None else data.included
-    return (there & (data.group == 0)).sum(-1), (there & (data.group == 1)).sum(-1)

@@ -17,6 +17,7 @@ from trialsim.design import Boundary
 from trialsim.spec.looks import lengthened
 from trialsim.spec.nodes import Found, Path
 from trialsim.spec.protocol import Protocol
+from trialsim.spec.sections.analyses import AnyAnalysis
 
 
 def arms_of(protocol: Protocol, analysis: Analysis) -> tuple[tuple[str, ...], str]:
@@ -38,6 +39,13 @@ def hypotheses(protocol: Protocol, name: str) -> dict[str, str | None]:
     if len(tests) == 1 or tests_all_arms_at_once(analysis):
         return {name: None}
     return {f"{name}:{arm}": arm for arm in tests}
+
+
+def as_made(protocol: Protocol, name: str) -> AnyAnalysis:
+    """An analysis as it is made: with the variance of all its arms pooled where they are a family by Dunnett's test, wherever that stands."""
+    analysis, own = protocol.analyses[name], hypotheses(protocol, name)
+    by_dunnett = any(family.procedure == "dunnett" and member in own for family in families(protocol).values() for member in family.members)
+    return analysis.model_copy(update={"multiplicity": "dunnett"}) if len(own) > 1 and by_dunnett else analysis
 
 
 @dataclass(frozen=True, slots=True)

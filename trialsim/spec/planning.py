@@ -11,7 +11,7 @@ from trialsim.conduct.comparison import PlannedAnalysis, Tier
 from trialsim.conduct.looks import AfterLastPatientInTrigger, AllTrigger, AnyTrigger, CompletersTrigger, EnrolledTrigger, EventsTrigger
 from trialsim.conduct.monitoring import MonitoringPlan
 from trialsim.errors import NotSupportedError, Problem, ProtocolError
-from trialsim.spec.families import Declared, arms_of, families, hypotheses
+from trialsim.spec.families import Declared, arms_of, as_made, families, hypotheses
 
 if TYPE_CHECKING:
     from trialsim.spec.protocol import Protocol
@@ -106,14 +106,12 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
     ratio = (protocol.randomization.ratio if protocol.randomization else None) or dict.fromkeys(arms, 1)
     shared = families(protocol)
     plans = {}
-    for name, analysis in protocol.analyses.items():
+    for name in protocol.analyses:
+        analysis = as_made(protocol, name)
         tests, reference = arms_of(protocol, analysis)
         endpoint, visit = endpoint_of(protocol, analysis)
         tiers = tiers_of(protocol, analysis)
-        own = hypotheses(protocol, name)
-        if len(own) > 1 and any(family.procedure == "dunnett" and member in own for family in shared.values() for member in family.members):
-            analysis = analysis.model_copy(update={"multiplicity": "dunnett"})
-        for key, arm in own.items():
+        for key, arm in hypotheses(protocol, name).items():
             test = arm or tests[0]
             family = next((family for family in shared.values() if key in family.members), None)
             made_at = tuple(order.index(look) for look in analysis.looks or ())
