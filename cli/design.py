@@ -174,16 +174,15 @@ def _planned(cell: Cell, name: str, *, key: str, arm: str | None, ahead: LooksAh
     """The bounds of a comparison at its own looks, or where the trial ends."""
     from trialsim.errors import Problem, ProtocolError
     from trialsim.spec.looks import endpoint_name
-    from trialsim.spec.planning import information_target, monitoring_plan
+    from trialsim.spec.planning import arms_of, information_target, monitoring_plan, shares_of
 
     protocol, analysis = cell.protocol, cell.protocol.analyses[name]
     is_event, endpoint = _is_event(protocol, name), endpoint_name(protocol, analysis) or ""
     looks = [protocol.looks[look] for look in analysis.looks or ()]
     if is_event and not protocol.looks:
         raise ProtocolError(Problem("a time-to-event analysis needs interims.timing or looks, which say when the data are cut", path=f"analyses.{name}"))
-    plan = monitoring_plan(name, analysis, looks, endpoint=endpoint, is_event=is_event, test_share=_test_share(protocol, name, arm) or 0.5).at_level(
-        _first_alpha(protocol, name, key)
-    )
+    shares = shares_of(protocol, analysis, arm or arms_of(protocol, analysis)[0][0])
+    plan = monitoring_plan(name, analysis, looks, endpoint=endpoint, is_event=is_event, shares=shares).at_level(_first_alpha(protocol, name, key))
     if plan.by_calendar and ahead is None:
         raise ProtocolError(
             Problem("bounds at calendar looks depend on the events expected by then: they need truth, accrual and population", path=f"analyses.{name}")
@@ -193,12 +192,21 @@ def _planned(cell: Cell, name: str, *, key: str, arm: str | None, ahead: LooksAh
     at: list[float | None] = [None] * len(targets)
     if ahead is not None:
         at[: len(ahead.time)] = ahead.time
-        targets = [expected if target is None else target for target, expected in zip(targets, [*ahead.counted, *targets[len(ahead.counted) :]], strict=True)]
-    return _of_looks(cell, name, ahead.bounds if plan.by_calendar and ahead is not None else plan.at_plan, targets, at, arm=arm)
+        counted = [*ahead.counted, *targets[len(ahead.counted) :]]
+        targets = [expected if target is None or plan.by_calendar else target for target, expected in zip(targets, counted, strict=True)]
+    met = ahead.bounds if plan.by_calendar and ahead is not None else plan.at_plan
+    return _of_looks(cell, name, met, targets, at, arm=arm, compared_share=plan.compared_share)
 
 
 def _of_looks(
-    cell: Cell, name: str, solved: Bounds, targets: Sequence[float | None] | None = None, at: Sequence[float | None] | None = None, *, arm: str | None = None
+    cell: Cell,
+    name: str,
+    solved: Bounds,
+    targets: Sequence[float | None] | None = None,
+    at: Sequence[float | None] | None = None,
+    *,
+    arm: str | None = None,
+    compared_share: float = 1.0,
 ) -> PlannedLooks:
     from trialsim.evaluation.planned import PlannedLooks
     from trialsim.spec.planning import favours_of
@@ -213,7 +221,7 @@ def _of_looks(
         targets=targets,
         look_time=at,
         test_share=_test_share(cell.protocol, name, arm),
-        compared_share=1.0 if arm is None else _compared_share(cell.protocol, name, arm),
+        compared_share=compared_share,
         favours=1 if endpoint is None else favours_of(cell.protocol, endpoint),
     )
 
@@ -240,12 +248,3 @@ def _test_share(protocol: Protocol, name: str, arm: str | None = None) -> float 
     ratio = (protocol.randomization.ratio if protocol.randomization is not None else None) or dict.fromkeys(protocol.arms, 1)
     test, reference = ratio.get(arm or treatment.tests[0], 1), ratio.get(treatment.reference, 1)
     return test / (test + reference)
-
-
-def _compared_share(protocol: Protocol, name: str, arm: str) -> float:
-    """How much of what is counted over all arms of an analysis is of one arm and the reference."""
-    from trialsim.spec.families import arms_of
-
-    tests, reference = arms_of(protocol, protocol.analyses[name])
-    ratio = (protocol.randomization.ratio if protocol.randomization is not None else None) or dict.fromkeys(protocol.arms, 1)
-    return (ratio.get(arm, 1) + ratio.get(reference, 1)) / sum(ratio.get(each, 1) for each in (reference, *tests))

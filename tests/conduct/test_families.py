@@ -165,6 +165,7 @@ def plans(*, futility: bool) -> dict[str, PlannedAnalysis]:
             monitoring=monitoring,
             ignore_futility=rule is not None,
             pooled=() if name == "pfs" else (0, 1, 2),
+            informing=() if name == "pfs" else (0, 1, 2),
         )
     return found
 
@@ -257,6 +258,7 @@ def decided(observed: Observables, procedure: Multiplicity, *, sides: int = 1, a
             is_event=False,
             others=tuple(k for k in range(1, n_arms) if k != j) if method.joint else (),
             pooled=tuple(range(n_arms)),
+            informing=tuple(range(n_arms)),
         )
         for j, name in enumerate(names, start=1)
     }

@@ -38,7 +38,8 @@ class PlannedAnalysis:
     `visit`, in order of time, and `day` is when `visit` is; `tiers` the endpoints of a hierarchy; `cause` the outcome of interest where others compete.
     `kind` is the endpoint's type; `is_event`: it is a time to event, so information counts events; else patients. `summary` is
     the summary measure of the analysis's estimand, where it names one. `analysis` is the analysis that makes this comparison
-    (None: named as the comparison), `arm` its test arm where it compares several; information is then that of the arms `pooled`.
+    (None: named as the comparison), `arm` its test arm where it compares several (`pooled`). Information is counted over the arms
+    `informing` (empty: the two compared): those of the trial where looks wait for a total, which all arms fill, else those of the analysis.
     """
 
     method: Analysis
@@ -61,6 +62,7 @@ class PlannedAnalysis:
     analysis: str | None = None
     arm: str | None = None
     pooled: tuple[int, ...] = ()
+    informing: tuple[int, ...] = ()
 
     @property
     def spans_arms(self) -> bool:
@@ -139,18 +141,18 @@ class Comparison:
             return self._recurrent_data(cut, chosen)
         return self._hierarchy_data(cut, chosen)
 
-    def pooled_information(self, cut: Float[Tensor, "row"], rows: Int[Tensor, "row"], reached: Bool[Tensor, "row"]) -> Int[Tensor, "row"] | None:
-        """Events, or patients with a value, so far in all arms of the analysis.
+    def pooled_information(self, cut: Float[Tensor, "row"], rows: Int[Tensor, "row"], as_planned: Bool[Tensor, "row"]) -> Int[Tensor, "row"] | None:
+        """Events, or patients with a value, so far in all arms that inform the looks.
 
-        None where it compares two, and where all looks were `reached`, so that their information is the planned one.
+        None where these are the two compared, and where the information of all looks is the planned one.
         """
         plan = self.plan
-        if not plan.pooled or (bool(reached.all()) and not plan.monitoring.by_calendar):
+        if not plan.informing or (bool(as_planned.all()) and not plan.monitoring.by_calendar):
             return None
         cut, rows = cut.to(self.group.device), rows.to(self.group.device)
         arm = self.observables.enrolment.arm[rows]
         there = torch.zeros_like(arm, dtype=torch.bool)
-        for index in plan.pooled:
+        for index in plan.informing:
             there |= arm == index
         if plan.endpoint in self.observables.events:
             there &= at_most(self.observables.events[plan.endpoint].calendar_event[rows], cut[:, None])

@@ -60,11 +60,10 @@ class Decisions:
         Closed analyses are not made again, unless futility has hidden whether efficacy would still be shown.
         """
         looks = self.plan.looks
-        if look in looks:
-            return ~self.closed[rows] | self.only_futile[rows] if self.plan.ignore_futility else ~self.closed[rows]
         if look > looks[-1]:
             return torch.zeros_like(final)
-        return final & ~self.closed[rows]
+        wanted = ~self.closed[rows] | self.only_futile[rows] if self.plan.ignore_futility else ~self.closed[rows]
+        return wanted if look in looks else final & wanted
 
     def decide(
         self,

@@ -93,7 +93,7 @@ class Family:
             if due.any():
                 at = rows[due]
                 data = self.comparisons[i].data(cut[due], at)
-                information = self.comparisons[i].pooled_information(cut[due], at, reached[due])
+                information = self.comparisons[i].pooled_information(cut[due], at, reached[due] & (look in table.plan.looks))
                 found = table.analyse(look, at, final=final[due], reached=reached[due], data=data, counted=information)
                 seen[i] = due, found
                 self.z[at, i], self.own[at, i], self.last[at, i] = found.z, found.own, found.last
@@ -101,8 +101,9 @@ class Family:
         if self.weighting is None:
             self._decide_together(look, rows, live, seen)
             return
-        # Without futility there is no difference; those who only count for what it hides are not live.
-        open_ = torch.stack([~table.closed[rows] | self.last[rows, i] for i, table in enumerate(self.tables)], dim=-1) & live[:, None]
+        # What futility has dropped stays dropped, even where it is still analysed for what would have been without futility.
+        may = [(~table.closed[rows] | self.last[rows, i]) & ~table.futile[rows].any(-1) for i, table in enumerate(self.tables)]
+        open_ = torch.stack(may, dim=-1) & live[:, None]
         bounds = self._sweep(self.weighting, self.obeying, rows, open_, fresh)
         if self.ignores_futility:
             self._sweep(self.weighting, self.ignoring, rows, torch.ones_like(open_), fresh)
@@ -232,6 +233,8 @@ class Family:
         z = np.where(counts.numpy(), _dense(seen, counts.shape, lambda found: found.z), np.nan)
         rows = np.asarray((~np.isnan(z)).any(-1)).nonzero()[0]
         hit = np.zeros(z.shape, dtype=np.bool_)
+        if not len(rows):
+            return torch.from_numpy(hit)
         tested = np.array([table.plan.monitoring.sides for table in self.tables])
         p = np.where(tested == 2, 2.0 * ndtr(-np.abs(z[rows])), ndtr(-z[rows]) * (plan.sides / tested))
         arms = self._many_to_one(seen, z, rows) if needs_many_to_one(plan.procedure) else None

@@ -68,7 +68,7 @@ def conduct(
             if due.any():
                 at, live_at, final_at = (rows, live, final) if due.all() else (rows[due], live[due], final[due])
                 data = comparisons[name].data(cuts[at, look], at)
-                counted = comparisons[name].pooled_information(cuts[at, look], at, reached_target[at, look])
+                counted = comparisons[name].pooled_information(cuts[at, look], at, reached_target[at, look] & (look in analyses[name].looks))
                 tables[name].decide(look, at, live=live_at, final=final_at, reached=reached_target[at, look], data=data, counted=counted)
         for family in together:
             if family.by_looks:

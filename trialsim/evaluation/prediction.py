@@ -81,8 +81,8 @@ class Prospect:
 class LooksAhead:
     """When the looks of an analysis are expected under a scenario, `[look]` each, and the bounds it meets there.
 
-    Fewer looks than planned where the scenario ends the trial early. `counted` is the information in the compared arms:
-    expected events, or patients with a value; `events` are those of all arms, None where the trial counts none.
+    Fewer looks than planned where the scenario ends the trial early. `counted` is the information in the arms that inform
+    its looks: expected events, or patients with a value; `events` are those of all arms, None where the trial counts none.
     """
 
     time: Sequence[float]
@@ -108,7 +108,8 @@ def looks_ahead(prospect: Prospect, trial: ExpectedTrial, plan: PlannedAnalysis,
     own = [look for look in plan.looks if look < len(times)] if plan.looks else [len(times) - 1]
     at = [times[look] for look in own]
     by_arm = [trial.courses[plan.endpoint].events_by_arm(time) if plan.visit is None else trial.completers_by_arm(plan.visit, time) for time in at]
-    counted = np.array([row[[plan.test, plan.reference]].sum() for row in by_arm])
+    informing = list(plan.informing or (plan.test, plan.reference))
+    counted = np.array([row[informing].sum() for row in by_arm])
     endpoint = primary_endpoint if primary_endpoint in trial.courses else next(iter(trial.courses), None)
     events = None if endpoint is None else [trial.courses[endpoint].events(time) for time in at]
     met = _bounds(plan, counted, complete=len(times) == len(looks))
@@ -178,7 +179,7 @@ def _bounds(plan: PlannedAnalysis, counted: Array, *, complete: bool) -> Bounds:
         sides=monitoring.sides,
         information=information,
         planned=None if monitoring.by_calendar else [target / monitoring.planned for target in monitoring.targets],
-        events=reached if by_ratio else None,
+        events=[value * monitoring.compared_share for value in reached] if by_ratio else None,
         test_share=monitoring.test_share if by_ratio else None,
     )
 

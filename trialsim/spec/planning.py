@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trialsim.analysis import Analysis
@@ -103,7 +104,6 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
     """
     arms = list(protocol.arms)
     order = list(looks)
-    ratio = (protocol.randomization.ratio if protocol.randomization else None) or dict.fromkeys(arms, 1)
     shared = families(protocol)
     plans = {}
     for name in protocol.analyses:
@@ -123,9 +123,9 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
                 [looks[order[index]] for index in made_at],
                 endpoint=endpoint,
                 is_event=protocol.endpoints[endpoint].is_event,
-                test_share=ratio[test] / (ratio[test] + ratio[reference]),
-                compared_share=(ratio[test] + ratio[reference]) / sum(ratio[each] for each in (reference, *tests)),
+                shares=shares_of(protocol, analysis, test),
             )
+            informing = (reference, *tests) if monitoring.by_calendar else tuple(arms)
             if family is not None:
                 monitoring = monitoring.at_level(first_alpha(family, key, analysis))
             futility = monitoring.futility
@@ -150,6 +150,7 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
                 analysis=name,
                 arm=arm,
                 pooled=tuple(arms.index(each) for each in (reference, *tests)) if len(tests) > 1 else (),
+                informing=tuple(arms.index(each) for each in informing) if len(informing) > 2 else (),
             )
     return plans
 
@@ -159,10 +160,28 @@ def first_alpha(family: Declared, member: str, analysis: Analysis) -> float:
     return family.alpha * analysis.tested_sides / analysis.sides * family.first_share(member)
 
 
-def monitoring_plan(
-    name: str, analysis: Analysis, looks: list[Look], *, endpoint: str, is_event: bool, test_share: float, compared_share: float = 1.0
-) -> MonitoringPlan:
-    """The bounds' arithmetic of one comparison: planned information at its looks, or spending by calendar."""
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of the two compared arms: the test arm's share of their patients, and theirs of all patients in the trial and in the analysis."""
+
+    test: float
+    of_trial: float
+    of_analysis: float
+
+
+def shares_of(protocol: Protocol, analysis: Analysis, test: str) -> Shares:
+    """The shares of a comparison by the planned allocation."""
+    tests, reference = arms_of(protocol, analysis)
+    ratio = (protocol.randomization.ratio if protocol.randomization else None) or dict.fromkeys(protocol.arms, 1)
+    two = ratio[test] + ratio[reference]
+    return Shares(ratio[test] / two, two / sum(ratio.values()), two / sum(ratio[arm] for arm in (reference, *tests)))
+
+
+def monitoring_plan(name: str, analysis: Analysis, looks: list[Look], *, endpoint: str, is_event: bool, shares: Shares) -> MonitoringPlan:
+    """The bounds' arithmetic of one comparison: planned information at its looks, or spending by calendar.
+
+    The total that a look waits for is filled by all arms of the trial; what is observed at other looks is of the analysis.
+    """
     assert isinstance(analysis, Monitoring)
     targets = [information_target(look.when, endpoint=endpoint, is_event=is_event) for look in looks]
     planned = analysis.information.planned if analysis.information else (targets[-1] if targets else None)
@@ -184,8 +203,8 @@ def monitoring_plan(
         targets=tuple(float(target or 0.0) for target in targets),
         planned=float(planned or 1.0),
         by_calendar=by_calendar,
-        test_share=test_share,
-        compared_share=compared_share,
+        test_share=shares.test,
+        compared_share=shares.of_analysis if by_calendar else shares.of_trial,
     )
     if by_calendar and not plan.can_follow_the_calendar:
         raise ProtocolError(

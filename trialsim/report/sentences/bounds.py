@@ -19,7 +19,7 @@ from trialsim.report.sentences.question import counts_events, endpoint_and_visit
 from trialsim.report.wording import count, fixed, listed, number, probability
 from trialsim.spec.families import Declared, families, hypotheses
 from trialsim.spec.looks import monitored_analysis
-from trialsim.spec.planning import arms_of, first_alpha, monitoring_plan
+from trialsim.spec.planning import arms_of, first_alpha, monitoring_plan, shares_of
 from trialsim.spec.protocol import Protocol
 from trialsim.spec.sections.analyses import AnyAnalysis
 
@@ -30,14 +30,9 @@ def plan_of(protocol: Protocol, name: str) -> MonitoringPlan | None:
     about = endpoint_and_visit(protocol, analysis)
     if about is None:
         return None
-    tests, reference = arms_of(protocol, analysis)
-    ratio = protocol.randomization.ratio if protocol.randomization and protocol.randomization.ratio else dict.fromkeys(protocol.arms, 1)
-    share_of_test = ratio[tests[0]] / (ratio[tests[0]] + ratio[reference])
-    of_compared = (ratio[tests[0]] + ratio[reference]) / sum(ratio[arm] for arm in (reference, *tests))
+    shares = shares_of(protocol, analysis, arms_of(protocol, analysis)[0][0])
     looks = [protocol.looks[look] for look in analysis.looks or () if look in protocol.looks]
-    plan = monitoring_plan(
-        name, analysis, looks, endpoint=about[0], is_event=counts_events(protocol, analysis), test_share=share_of_test, compared_share=of_compared
-    )
+    plan = monitoring_plan(name, analysis, looks, endpoint=about[0], is_event=counts_events(protocol, analysis), shares=shares)
     shared = family_of(protocol, name)
     return plan if shared is None else plan.at_level(first_alpha(shared[1], shared[0], analysis))
 
