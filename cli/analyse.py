@@ -71,7 +71,7 @@ def analyse_file(
     from trialsim.analysis.methods.logrank import LogRank
     from trialsim.analysis.real_data import event_data, hierarchy_data, record_for
     from trialsim.analysis.result import Labels, any_difference_row, result_row
-    from trialsim.conduct.multiplicity import adjust
+    from trialsim.conduct.multiplicity import adjust, of_family
     from trialsim.data import load_card, read_table
     from trialsim.records import AnalysisData, HierarchyData, Noise, VisitData, patients
     from trialsim.rng import Block, Stream
@@ -125,14 +125,16 @@ def analyse_file(
     for family in families(protocol).values():
         if family.procedure != "none" and all(member in tested for member in family.members):
             found = [tested[member] for member in family.members]
+            made = [protocol.analyses[row["analysis"]] for row, _ in found]
             adjusted = adjust(
-                [row["p_value"] for row, _ in found],
+                [of_family(row["p_value"], tested_sides=each.tested_sides, sides=family.sides) for (row, _), each in zip(found, made, strict=True)],
                 family.names,
                 family.procedure,
-                sides=protocol.analyses[found[0][0]["analysis"]].tested_sides,
+                sides=family.sides,
                 n=[size[1] for _, size in found],
-                n_reference=found[0][1][0],
+                n_reference=[size[0] for _, size in found],
                 df=found[0][0]["df"],
+                groups=family.groups,
             )
             for (row, _), corrected in zip(found, adjusted, strict=True):
                 row["adjusted_p_value"] = corrected

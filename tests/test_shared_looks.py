@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from trialsim.evaluation.decisions import ComparisonDecisions
+from trialsim.evaluation.results import CellLabels
+from trialsim.execution.comparisons import comparisons_of
 from trialsim.records import AnalysisRecord, Block
 from trialsim.simulate import compile_trial, simulate
 from trialsim.spec import load
@@ -111,3 +114,20 @@ def test_a_parametric_graph_waits_for_the_last_look(tmp_path):
     for found in _records(tmp_path, text, 500).values():
         assert not found["a"].reject[:, 0].any()
         assert found["b"].reject[:, 2].any()
+
+
+def test_the_looks_at_which_a_hypothesis_is_rejected_add_up_to_its_power(tmp_path):
+    """Holm hands `a` alpha after its own last look, when `b` is rejected at the end."""
+    path = tmp_path / "p.yaml"
+    path.write_text(FUTILITY.replace("PROCEDURE", "holm"))
+    study = load(path)
+    cell = study.cells({"scenario": "not_told"})[0]
+    trial = compile_trial(cell, study.directory)
+    record = simulate(trial, Block(0, 3_000))
+    comparison = comparisons_of(trial, {"a": None, "b": None})["a"]
+    decisions = ComparisonDecisions(comparison)
+    decisions.add(record, record.analyses["a"])
+    rows = list(decisions.rows(CellLabels("default", "not_told", "alternative")))
+    by_look = {row.look: row.estimate for row in rows if row.measure == "reject"}
+    assert by_look[3] > 0
+    assert sum(by_look.values()) == pytest.approx(next(row.estimate for row in rows if row.measure == "power"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from scipy.stats import dunnett as scipy_dunnett
+from scipy.stats import multivariate_normal
 from statsmodels.stats.multitest import multipletests
 
 from trialsim.analysis.multiplicity import GraphProcedure, Multiplicity
-from trialsim.conduct.multiplicity import ManyToOne, adjust, rejected, weighting_of
+from trialsim.conduct.multiplicity import ManyToOne, adjust, of_family, rejected, weighting_of
 from trialsim.design.multiplicity import dunnett
 
 P = [0.012, 0.021, 0.004, 0.3]
@@ -103,3 +104,23 @@ def test_what_hands_on_alpha_is_a_weighting() -> None:
         assert weighting.shares(0).sum() == pytest.approx(1.0)
     for procedure in ("none", "sidak", "hochberg", "hommel", "dunnett", graph("simes"), graph("parametric")):
         assert weighting_of(procedure, NAMES) is None  # type: ignore[arg-type]
+
+
+def test_a_parametric_graph_knows_the_correlations_of_arms_of_one_analysis_only() -> None:
+    """Two endpoints of two arms each: between endpoints the joint distribution is unknown, and Bonferroni's inequality stands in."""
+    names = ["a:low", "a:high", "b:low", "b:high"]
+    pairs = {name: {names[k ^ 1]: 1.0} for k, name in enumerate(names)}
+    procedure = GraphProcedure.model_validate({"graph": {"weights": dict.fromkeys(names, 0.25), "transitions": pairs}, "test": "parametric"})
+    p, sizes = [0.004, 0.006, 0.9, 0.8], {"n": [40, 40, 40, 40], "n_reference": 40}
+    first = adjust(p, names, procedure, **sizes, groups=[(0, 1), (2, 3)])[0]
+    z = -ndtri(0.004)
+    joint = 1 - multivariate_normal(cov=[[1, 0.5], [0.5, 1]], allow_singular=False).cdf([z, z])
+    assert first == pytest.approx(2 * joint, abs=1e-5), "half of alpha for each analysis"
+    assert adjust(p, names, procedure, **sizes)[0] < first, "correlations taken for known would be too kind"
+
+
+def test_a_one_sided_test_counts_twice_in_a_two_sided_family() -> None:
+    assert of_family(0.0354, tested_sides=1, sides=2) == pytest.approx(0.0708)
+    assert of_family(0.0354, tested_sides=2, sides=2) == of_family(0.0354, tested_sides=1, sides=1) == 0.0354
+    assert of_family(0.6, tested_sides=1, sides=2) == 1.0
+    assert of_family(None, tested_sides=1, sides=2) is None

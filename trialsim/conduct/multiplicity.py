@@ -50,7 +50,7 @@ def weighting_of(procedure: Multiplicity, names: Sequence[str]) -> Weighting | N
     """The shares of alpha, where the procedure is rejecting one after the other by weighted Bonferroni tests; else None."""
     m = len(names)
     if isinstance(procedure, GraphProcedure):
-        return _graph(procedure, names) if procedure.test == "bonferroni" else None
+        return graph_of(procedure, names) if procedure.test == "bonferroni" else None
     equal = [1.0 / m] * m
     if procedure == "bonferroni":
         return bonferroni_graph(equal)
@@ -61,7 +61,8 @@ def weighting_of(procedure: Multiplicity, names: Sequence[str]) -> Weighting | N
     return fallback_graph(equal) if procedure == "fallback" else None
 
 
-def _graph(procedure: GraphProcedure, names: Sequence[str]) -> Graph:
+def graph_of(procedure: GraphProcedure, names: Sequence[str]) -> Graph:
+    """The graph of a protocol, with its hypotheses in the order of `names`."""
     weights, transitions = procedure.graph.weights, procedure.graph.transitions
     edges = tuple(tuple(float(transitions.get(source, {}).get(target, 0.0)) for target in names) for source in names)
     return Graph(tuple(float(weights.get(name, 0.0)) for name in names), edges)
@@ -87,7 +88,7 @@ def rejected(
         return dunnett.rejected_step_down(arms.statistic, arms.loadings, arms.df, alpha=alpha, sides=arms.sides)
     if isinstance(procedure, GraphProcedure) and procedure.test == "parametric":
         assert arms is not None
-        return rejected_parametrically(p, _graph(procedure, names), groups=groups, correlation=_products(arms.loadings[0]), alpha=alpha)
+        return rejected_parametrically(p, graph_of(procedure, names), groups=groups, correlation=_products(arms.loadings[0]), alpha=alpha)
     return np.asarray(_adjusted(p, procedure, names) <= alpha)
 
 
@@ -96,7 +97,7 @@ def _adjusted(p: Matrix, procedure: Multiplicity, names: Sequence[str]) -> Matri
     if weighting is not None:
         return sequentially_rejective(p, weighting)
     if isinstance(procedure, GraphProcedure):
-        return closed_test(p, _graph(procedure, names), test="simes")
+        return closed_test(p, graph_of(procedure, names), test="simes")
     found: Matrix = getattr(adjustment, procedure)(p)
     return found
 
@@ -107,6 +108,11 @@ def _products(loadings: NDArray[np.float64]) -> Matrix:
     return correlation
 
 
+def of_family(p_value: float | None, *, tested_sides: int, sides: int) -> float | None:
+    """A p-value on the scale of a family's alpha, total over `sides`: that of a one-sided test in a two-sided family counts twice."""
+    return None if p_value is None else min(1.0, p_value * sides / tested_sides)
+
+
 def adjust(
     p_values: Sequence[float | None],
     names: Sequence[str],
@@ -114,14 +120,16 @@ def adjust(
     *,
     sides: int = 2,
     n: Sequence[float] = (),
-    n_reference: float | None = None,
+    n_reference: float | Sequence[float] | None = None,
     df: float | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> list[float | None]:
     """The adjusted p-values of one family of hypotheses: each is rejected at level alpha where its own is at most alpha.
 
-    `p_values` are of tests with `sides` sides, in the order of `names` (which is the order of a sequence, and what a graph names). None:
-    the analysis failed; it counts as 1 for the others. `dunnett` and parametric graphs (all hypotheses against one
-    reference arm) also need `n` and `n_reference`, the patients analysed in each arm, and the degrees of freedom `df` (None: normal).
+    `p_values` are on the scale of that alpha, total over `sides` (see `of_family`), in the order of `names` (which is the order of a
+    sequence, and what a graph names). None: the analysis failed; it counts as 1 for the others. `dunnett` and parametric graphs also need
+    the patients analysed in each hypothesis's test arm (`n`) and reference arm (one number: the same for all), and the degrees of freedom `df` (None: normal). `groups` are
+    the hypotheses that compare arms of one analysis, by place: only their correlation is known (None: all of them).
 
         >>> [round(value, 6) for value in adjust([0.01, 0.04, 0.03], ["low", "middle", "high"], "holm")]
         [0.03, 0.06, 0.06]
@@ -132,9 +140,9 @@ def adjust(
     elif needs_many_to_one(procedure):
         if n_reference is None or len(n) != len(names):
             raise ValueError("the patients in every arm are needed")
-        loadings = dunnett.loadings(float(n_reference), np.array([n], dtype=np.float64))
+        loadings = dunnett.loadings(np.broadcast_to(np.asarray(n_reference, dtype=np.float64), (1, len(n))), np.array([n], dtype=np.float64))
         if isinstance(procedure, GraphProcedure):
-            found = closed_test(p, _graph(procedure, names), test="parametric", correlation=_products(loadings[0]))
+            found = closed_test(p, graph_of(procedure, names), test="parametric", groups=groups, correlation=_products(loadings[0]))
         else:
             upper = 1.0 - p / sides
             statistic = np.asarray(ndtri(upper) if df is None else stdtrit(df, upper), dtype=np.float64)

@@ -75,11 +75,12 @@ class ComparisonDecisions:
             self._count("reject_wrong_direction", None, _any(wrong))
         self._count("convergence_failure", None, _any(failed))
         reached = record.reached.numpy()
+        for at in range(reject.shape[1]):
+            self._count("reject", at + 1, reject[:, at])
+            if two_sided:
+                self._count("reject_wrong_direction", at + 1, wrong[:, at])
         for look in self.comparison.looks:
             at = look - 1
-            self._count("reject", look, reject[:, at])
-            if two_sided:
-                self._count("reject_wrong_direction", look, wrong[:, at])
             if self.comparison.futility and look != self.comparison.looks[-1]:
                 self._count("stop_futility", look, analysis.futile.numpy()[:, at])
             self._count("convergence_failure", look, failed[reached[:, at], at])
@@ -88,8 +89,10 @@ class ComparisonDecisions:
         self._shares.setdefault((measure, look), Share()).add(hits)
 
     def rows(self, labels: CellLabels) -> Iterator[ResultRow]:
-        """The rows that are defined."""
-        return share_rows(labels, self.comparison, self._shares, null=self.comparison.null, arm=self.comparison.arm)
+        """The rows that are defined: of its own looks, and of others at which alpha from other hypotheses let it reject."""
+        own = {None, *self.comparison.looks}
+        shown = {(measure, look): share for (measure, look), share in self._shares.items() if look in own or share.successes}
+        return share_rows(labels, self.comparison, shown, null=self.comparison.null, arm=self.comparison.arm)
 
 
 @dataclass(slots=True)

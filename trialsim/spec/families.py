@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from trialsim.analysis import Analysis, GraphProcedure, Multiplicity
 from trialsim.conduct.families import PlannedFamily
-from trialsim.conduct.multiplicity import weighting_of
+from trialsim.conduct.multiplicity import graph_of, weighting_of
 from trialsim.design import Boundary
+from trialsim.design.multiplicity import Weighting
 from trialsim.spec.looks import lengthened
 from trialsim.spec.nodes import Found, Path
 from trialsim.spec.protocol import Protocol
@@ -59,12 +60,27 @@ class Declared:
     procedure: Multiplicity
     path: Path
 
+    @property
+    def weighting(self) -> Weighting | None:
+        """The shares of alpha that hypotheses hold and hand on, where the procedure has such: whatever test a graph then makes."""
+        return graph_of(self.procedure, self.names) if isinstance(self.procedure, GraphProcedure) else weighting_of(self.procedure, self.names)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The members that are arms of one analysis, by place."""
+        found: dict[str, list[int]] = {}
+        for index, member in enumerate(self.members):
+            found.setdefault(analysis_of(member), []).append(index)
+        return tuple(map(tuple, found.values()))
+
     def first_share(self, member: str) -> float:
-        """The share of alpha that a member holds before anything is rejected; all of it where its turn only comes later."""
-        weighting = weighting_of(self.procedure, self.names)
+        """The share of alpha that a member holds before anything is rejected; where its turn only comes later, the most it can inherit."""
+        weighting, index = self.weighting, self.members.index(member)
         if weighting is None:
             return 1.0 if self.procedure == "none" else 1.0 / len(self.members)
-        return float(weighting.shares(0)[self.members.index(member)]) or 1.0
+        others = ((1 << len(self.members)) - 1) & ~(1 << index)
+        # A hypothesis that can never hold alpha is shown the whole of it, which it cannot use.
+        return float(weighting.shares(0)[index]) or float(weighting.shares(others)[index]) or 1.0
 
 
 def families(protocol: Protocol) -> dict[str, Declared]:
@@ -98,10 +114,8 @@ def planned_families(protocol: Protocol) -> dict[str, PlannedFamily]:
     for name, family in families(protocol).items():
         if family.procedure == "none":
             continue
-        groups: dict[str, list[int]] = {}
         ratios = []
-        for index, member in enumerate(family.members):
-            groups.setdefault(analysis_of(member), []).append(index)
+        for member in family.members:
             tests, reference = arms_of(protocol, protocol.analyses[analysis_of(member)])
             ratios.append(float(ratio[member.partition(":")[2] or tests[0]]) / float(ratio[reference]))
         found[name] = PlannedFamily(
@@ -110,7 +124,7 @@ def planned_families(protocol: Protocol) -> dict[str, PlannedFamily]:
             alpha=family.alpha,
             sides=family.sides,
             procedure=family.procedure,
-            groups=tuple(map(tuple, groups.values())),
+            groups=family.groups,
             ratios=tuple(ratios),
         )
     return found

@@ -84,7 +84,8 @@ def _analysis(protocol: Protocol, name: str, analysis: Analysis) -> Iterator[str
         yield f"The comparisons of its test arms share alpha by {_procedure(analysis.multiplicity)}."
     if analysis.imputation is not None:
         yield f"Missing values are imputed: {listed(options(analysis.imputation)) or 'by multiple imputation under missing at random'}."
-    side = "one-sided: only a benefit of the test arm counts" if analysis.sides == 1 else "two-sided"
+    both = analysis.sides == 2
+    side = "two-sided" if both else "one-sided" if analysis.type == "equivalence" else "one-sided: only a benefit of the test arm counts"
     shown = (
         ""
         if analysis.type == "superiority" or analysis.margin is None

@@ -65,7 +65,7 @@ def _once(protocol: Protocol, name: str, analysis: AnyAnalysis, looks: Sequence[
     if plan is None:
         return said
     z = float(plan.at_plan.efficacy_z[-1]) if looks else plan.at_end_only
-    return f"{said} The critical value of z is {fixed(z, 4)}{' in absolute value' if analysis.sides == 2 else ''}."
+    return f"{said} The critical value of z is {fixed(z, 4)}{' in absolute value' if analysis.tested_sides == 2 else ''}."
 
 
 def _at_looks(protocol: Protocol, name: str, analysis: AnyAnalysis, looks: Sequence[str]) -> Iterator[list[str]]:
@@ -94,8 +94,8 @@ def _bare(protocol: Protocol, interims: Interims, name: str, analysis: AnyAnalys
     """The short form where totals are not known: fractions, and the bounds they imply."""
     fractions = [*(interims.timing.fractions or ()), 1.0]
     shared = family_of(protocol, name)
-    alpha = analysis.alpha if shared is None else first_alpha(shared[1], shared[0], analysis)
-    found = bounds(efficacy=interims.efficacy, futility=interims.futility, alpha=alpha, sides=analysis.sides, information=fractions)
+    alpha = analysis.alpha_one_sided * analysis.tested_sides if shared is None else first_alpha(shared[1], shared[0], analysis)
+    found = bounds(efficacy=interims.efficacy, futility=interims.futility, alpha=alpha, sides=analysis.tested_sides, information=fractions)
     unit = {"events": "events", "calendar": "time"}.get(interims.timing.information, "patients")
     opening = f"The analysis {name} is made at {listed(fixed(t, 3) for t in fractions)} of its planned {unit}, a total that is not stated."
     yield [opening, *_rules(interims.efficacy, interims.futility, analysis), _sign(analysis), _footnote(protocol, name, analysis)]
@@ -107,7 +107,7 @@ def _rules(efficacy: Rule | None, futility: FutilityRule | None, analysis: AnyAn
 
 
 def _sign(analysis: AnyAnalysis) -> str:
-    return "z is positive when it favours the test arm" + ("." if analysis.sides == 1 else "; both directions count.")
+    return "z is positive when it favours the test arm" + ("." if analysis.tested_sides == 1 else "; both directions count.")
 
 
 def _footnote(protocol: Protocol, name: str, analysis: AnyAnalysis) -> str:
@@ -120,13 +120,13 @@ def _footnote(protocol: Protocol, name: str, analysis: AnyAnalysis) -> str:
         member, family = shared
         alpha = probability(family.alpha * family.first_share(member))
         whose = f" of {member.partition(':')[2]}" if ":" in member else ""
-        weighting = weighting_of(family.procedure, family.names)
-        if weighting is None:
-            why = "which suffices whatever the others show"
-        elif weighting.shares(0)[family.members.index(member)] > 0:
-            why = "its share before anything is rejected"
-        else:
+        index, weighting = family.members.index(member), family.weighting
+        if weighting is not None and not weighting.shares(0)[index] > 0:
             why = "the most that it can inherit; it has no share before another hypothesis is rejected"
+        elif weighting_of(family.procedure, family.names) is None:
+            why = "which suffices whatever the others show"
+        else:
+            why = "its share before anything is rejected"
         said.append(f"Critical values{whose} are those at an alpha of {alpha}, {why}.")
     return " ".join(said)
 
