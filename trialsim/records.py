@@ -234,7 +234,8 @@ class AnalysisRecord:
     (decisions) or 0 (counts). `z` is the statistic on the normal scale; `efficacy_z` and `futility_z` the bounds it met
     (NaN: none). `reject` is a crossing of the efficacy bound, `reject_wrong_direction` of its mirror image in a
     two-sided test, `futile` of the futility bound. `ignoring_futility` is whether efficacy would have been declared at or
-    before this look had no futility rule existed (decided also in trials that futility stopped).
+    before this look had no futility rule existed (decided also in trials that futility stopped). `ci_low` and `ci_high` are the limits
+    of methods whose interval is not estimate -/+ quantile x std_error.
     """
 
     z: Float[Tensor, "replicate look"]
@@ -250,6 +251,8 @@ class AnalysisRecord:
     futile: Bool[Tensor, "replicate look"]
     ignoring_futility: Bool[Tensor, "replicate"] | None
     failure: Int[Tensor, "replicate look"]
+    ci_low: Float[Tensor, "replicate look"] | None = None
+    ci_high: Float[Tensor, "replicate look"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

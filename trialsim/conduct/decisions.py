@@ -45,6 +45,7 @@ class Decisions:
         self.plan = plan
         self.z, self.efficacy_z, self.futility_z = empty(), empty(), empty()
         self.estimate, self.std_error, self.df = empty(), empty(), empty()
+        self.ci_low, self.ci_high = empty(), empty()
         self.n, self.n_events = torch.zeros((n, n_looks), dtype=torch.int64), torch.zeros((n, n_looks), dtype=torch.int64)
         self.information = torch.zeros((n, max(len(plan.looks), 1)), dtype=torch.float64)
         self.failure = torch.zeros((n, n_looks), dtype=torch.int8)
@@ -181,6 +182,8 @@ class Decisions:
             ("std_error", found.std_error),
             ("df", found.df),
             ("n_events", found.n_events),
+            ("ci_low", found.ci_low),
+            ("ci_high", found.ci_high),
         ):
             if value is not None:
                 self.has.add(name)
@@ -205,4 +208,6 @@ class Decisions:
             futile=self.futile,
             ignoring_futility=self.ever if self.plan.ignore_futility else None,
             failure=self.failure,
+            ci_low=kept("ci_low"),
+            ci_high=kept("ci_high"),
         )

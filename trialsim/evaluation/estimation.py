@@ -4,9 +4,10 @@ Everything is on the scale of inference. With true value t (known to its own Mon
 
     bias = mean(e) - t              MCSE: hypot(MCSE of the mean, s_t)
     rmse = sqrt(mean((e - t)^2))    MCSE: delta method
-    coverage = share of e -/+ q x se that hold t, q the normal (or t) quantile at 1 - one-sided alpha
+    coverage = share of the intervals that hold t: the method's own limits where it has such, else e -/+ q x se, q the
+               normal (or t) quantile at 1 - one-sided alpha
 
-Coverage is of the *unadjusted* interval, at the last look at which the analysis was made; its MCSE is binomial and does not
+Coverage is of the *unadjusted* interval, the one that `analyse` prints, at the last look at which the analysis was made; its MCSE is binomial and does not
 include s_t, whose effect is of second order.
 
 Source: Morris, White and Crowther (2019), table 6, doi 10.1002/sim.8086.
@@ -57,9 +58,15 @@ class Estimation:
         final = (estimate[at][usable], std_error[at][usable])
         self._count(None, *final)
         if self.comparison.truth is not None:
-            tail = 1.0 - self.comparison.alpha_one_sided
-            half = (ndtri(tail) if df is None else stdtrit(df[at][usable], tail)) * final[1]
-            self._tally(None).covered.add(np.abs(final[0] - self.comparison.truth.value) <= half)
+            truth, tail = self.comparison.truth.value, 1.0 - self.comparison.alpha_one_sided
+            if analysis.ci_low is not None and analysis.ci_high is not None:
+                low, high = analysis.ci_low.numpy()[at], analysis.ci_high.numpy()[at]
+                known = there.any(axis=1) & ~np.isnan(low) & ~np.isnan(high)
+                covered = (low[known] <= truth) & (truth <= high[known])
+            else:
+                half = (ndtri(tail) if df is None else stdtrit(df[at][usable], tail)) * final[1]
+                covered = np.abs(final[0] - truth) <= half
+            self._tally(None).covered.add(covered)
         reached = record.reached.numpy()
         for look in self.comparison.looks:
             usable = reached[:, look - 1] & np.isfinite(estimate[:, look - 1]) & np.isfinite(std_error[:, look - 1])
@@ -94,8 +101,8 @@ class Estimation:
             rmse = float(np.sqrt(tally.squared_error.mean))
             yield self._row(labels, look, "bias", bias, float(np.hypot(mcse, truth.mcse)), n)
             yield self._row(labels, look, "rmse", rmse, rmse_mcse(rmse, mean_mcse(tally.squared_error.sd, n), bias, truth.mcse), n)
-            if look is None:
-                share = tally.covered
+            share = tally.covered
+            if look is None and share.n:
                 yield self._row(labels, look, "coverage", share.successes / share.n, proportion_mcse(share.successes, share.n), share.n, scale="probability")
 
     def _row(self, labels: CellLabels, look: int | None, measure: str, estimate: float, mcse: float | None, n: int, *, scale: str | None = None) -> ResultRow:

@@ -26,7 +26,7 @@ from trialsim.rng import Block
 import_module("pandas")
 
 SCHEMA = "trialsim.chunk/1"
-_FLOATS = ("z", "estimate", "std_error", "df", "efficacy_z", "futility_z")
+_FLOATS = ("z", "estimate", "std_error", "df", "efficacy_z", "futility_z", "ci_low", "ci_high")
 _COUNTS = ("n", "n_events")
 _FLAGS = ("reject", "reject_wrong_direction", "futile")
 _BY_LOOK = {**dict.fromkeys(_FLOATS, np.float64), **dict.fromkeys(_COUNTS, np.int32), **dict.fromkeys(_FLAGS, np.bool_), "failure": np.int8}
