@@ -68,6 +68,7 @@ def analyse_file(
     """The rows of `trialsim.analysis/1`, one per analysis, in the protocol's order; what was left out is said on stderr."""
     from trialsim_cli.questions import Asking, card_of, check_mapping, chosen_analyses, endpoint_of
 
+    from trialsim.analysis.methods.gee import Gee
     from trialsim.analysis.methods.logrank import LogRank
     from trialsim.analysis.real_data import event_data, hierarchy_data, record_for
     from trialsim.analysis.result import Labels, any_difference_row, result_row
@@ -115,10 +116,10 @@ def analyse_file(
                 if note not in said:
                     say(f"{name}: {note}")
                     said.add(note)
-            labels = Labels(name, test, reference, None if question.visit is None else question.visit.id)
+            labels = Labels(name, test, reference, None if question.visit is None or isinstance(method, Gee) else question.visit.id)
             compared.append(result_row(labels, method.comparing(test), data, favours=sign))
             tested[hypothesis] = compared[-1], [int(count[0]) for count in patients(data)]
-        if isinstance(method, LogRank) and len(compared) > 1:
+        if isinstance(method, LogRank) and method.weights is None and len(compared) > 1:
             question = replace(asking.question(method, endpoint_name, tests[0]), others=tests[1:])
             compared.append(any_difference_row(Labels(name, None, reference, None), method, event_data(table, question)))
         rows += compared

@@ -143,8 +143,10 @@ class Asking:
             visits=self._visits(endpoint, source),
             change=endpoint.change_from is not None,
             days=_days(self.time_unit, self.table, columns.get("time") if endpoint.is_event else None),
-            cause=self._cause(method, endpoint),
+            cause=self._cause(method, endpoint, columns),
             impute=method.imputation is not None,
+            from_baseline=bool(getattr(method, "constrained", False)),
+            levels=self._levels(),
             categories=tuple(getattr(outcome, "probs", ())) if endpoint.type == "ordinal" else (),
             prognosis=_prognosis(self.study, protocol, self.table, endpoint, visit) if PROGNOSIS in method.covariates else None,
         )
@@ -165,6 +167,11 @@ class Asking:
             for tier in tiers_of(self.protocol, method)
         )
 
+    def _levels(self) -> dict[str, tuple[str, ...]]:
+        """The levels of the covariates that the protocol declares as categorical, by which a run makes their columns."""
+        declared = {} if self.protocol.population is None else self.protocol.population.covariates
+        return {name: law.levels for name, law in declared.items() if len(law.levels) > 2}
+
     def _visits(self, endpoint: Endpoint, source: DataSource | None) -> tuple[Visit, ...]:
         """The endpoint's visits in order of time, with their columns where the data are wide."""
         from trialsim.cohort import ValueColumns
@@ -174,15 +181,15 @@ class Asking:
         days = {name: found.at for name, found in self.protocol.visits.items() if found.at is not None}
         return tuple(_visit(self.protocol, name, columns.get(name)) for name in sorted(endpoint.at, key=lambda name: days.get(name, 0.0)))
 
-    def _cause(self, method: Analysis, endpoint: Endpoint) -> str | None:
+    def _cause(self, method: Analysis, endpoint: Endpoint, columns: Mapping[str, str]) -> str | None:
         """The event of interest in the words of the data: an outcome of several is its number among them, unless the data have its name."""
         cause = getattr(method, "cause", None)
         if not hasattr(method, "cause"):
             return None
         if cause is None:
             return "1"
-        role = self.mapping.get("event", self.mapping.get("status", "event"))
-        if cause in endpoint.components and not (role in self.table.meaning and self.table.equals(role, cause).any()):
+        column = columns.get("event", columns.get("status", "event"))
+        if cause in endpoint.components and not (column in self.table.meaning and self.table.equals(column, cause).any()):
             return str(endpoint.components.index(cause) + 1)
         return str(cause)
 

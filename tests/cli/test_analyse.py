@@ -241,6 +241,8 @@ def test_several_arms_have_adjusted_p_values_and_one_test_of_any_difference(tmp_
     assert any_difference["test"] is None
     assert any_difference["df"] == 2
     assert any_difference["p_value"] == pytest.approx(float(np.exp(-any_difference["statistic"] / 2))), "chi-squared with two degrees of freedom"
+    weighted = _colon(tmp_path, "method: logrank, weights: {fleming_harrington: {rho: 0, gamma: 1}}")
+    assert [row["test"] for row in weighted] == ["both", "lev"], "the test of any difference has no weights"
     (trend,) = _colon(tmp_path, "method: logrank, trend: {obs: 0, lev: 1, both: 2}")
     assert trend["n"] == 929
 

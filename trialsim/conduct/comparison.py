@@ -34,8 +34,8 @@ class PlannedAnalysis:
 
     `favours` is +1 when a larger estimate favours the test arm. `looks` are indices into the trial's looks; empty for an
     analysis made once, where the trial ends. `visit` is set for single-valued endpoints. `ignore_futility`: also find out
-    whether efficacy would have been declared without the (non-binding) futility rule. `visits` are those of the endpoint up to
-    `visit`, in order of time, and `day` is when `visit` is; `tiers` the endpoints of a hierarchy; `cause` the outcome of interest where others compete.
+    whether efficacy would have been declared without the (non-binding) futility rule. `visits` are those of the endpoint,
+    in order of time, and `day` is when `visit` is; `tiers` the endpoints of a hierarchy; `cause` the outcome of interest where others compete.
     `kind` is the endpoint's type; `is_event`: it is a time to event, so information counts events; else patients. `summary` is
     the summary measure of the analysis's estimand, where it names one. `analysis` is the analysis that makes this comparison
     (None: named as the comparison), `arm` its test arm where it compares several (`pooled`). Information is counted over the arms

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class TrueQuestion:
     """What is asked of the twins.
 
     `kind` is the endpoint's type. `outcomes` (the first counts), `visit` and `cause` (index of the outcome of interest) as in
-    the analysis; `conditional`: the estimate is given the analysis's covariates or strata; `common`: pairs are compared over
+    the analysis; `visits` those over which its one effect is an average; `conditional`: the estimate is given the analysis's covariates or strata; `common`: pairs are compared over
     their common follow-up; `time` is the method's restriction time, milestone or `at` in days. `covariates` and `strata` give the
     analysis's columns for a block of twins where its model is conditional on them. `weights` are the arms' allocation (test,
     reference), `cut_time` the calendar time (days) at which the cell's trials stop, at the median.
@@ -72,6 +72,7 @@ class TrueQuestion:
     cut_time: float
     weights: tuple[float, float] = (1.0, 1.0)
     visit: str | None = None
+    visits: tuple[str, ...] = ()
     cause: int | None = None
     time: float | None = None
     conditional: bool = False
@@ -102,6 +103,7 @@ def question_of(plan: PlannedAnalysis, outcomes: tuple[str, ...], *, cut_time: f
         cut_time=cut_time,
         weights=weights,
         visit=None if plan.tiers else plan.visit,
+        visits=plan.visits if name == "gee" else (),
         cause=None if plan.cause is None else outcomes.index(plan.cause),
         time=next((time for time in times if isinstance(time, float)), None),
         conditional=own == "odds_ratio" and asked != own and not getattr(method, "marginal", False),
@@ -131,13 +133,16 @@ def true_of_pairs(model: TwinModel, question: TrueQuestion, pairs: Callable[[], 
 
 
 def _identical(model: TwinModel, question: TrueQuestion) -> bool:
-    return all(model.effect_is_identity(outcome, question.test, question.reference, question.visit) for outcome in question.outcomes)
+    visits = question.visits or (question.visit,)
+    return all(model.effect_is_identity(outcome, question.test, question.reference, visit) for outcome in question.outcomes for visit in visits)
 
 
 def true_summary(model: TwinModel, question: TrueQuestion, sampler: TwinSampler, n_twins: int = N_TWINS) -> TrueValue | None:
     """The true value of a question on the scale of inference; see the module."""
     if _identical(model, question):
         return TrueValue(0.0)
+    if len(question.visits) > 1:
+        return _over_visits(question, [true_summary(model, replace(question, visit=visit, visits=()), sampler, n_twins) for visit in question.visits])
     if question.kind in ("time_to_event", "composite") and question.measure != "rate_ratio":
         return _of_times(model, question, sampler, n_twins)
     if question.kind == "continuous":
@@ -153,6 +158,18 @@ def true_summary(model: TwinModel, question: TrueQuestion, sampler: TwinSampler,
         return _conditional_odds_ratio(model, question, sampler, n_twins)
     contrast = LOG_SCALES.get(question.measure)
     return None if contrast is None else contrast_over(_expected(model, question, sampler, n_twins), contrast)
+
+
+def _over_visits(question: TrueQuestion, found: Sequence[TrueValue | None]) -> TrueValue | None:
+    """One effect common to all visits: the average of differences in means; on other scales only where it is the same at each.
+
+    Its MCSE is bounded by the average of theirs, as the visits share their twins.
+    """
+    known = [each for each in found if each is not None]
+    values = [each.value for each in known]
+    if len(known) < len(found) or (question.kind != "continuous" and max(values) - min(values) > 1e-9):
+        return None
+    return TrueValue(sum(values) / len(values), sum(each.mcse for each in known) / len(known), max(each.n for each in known))
 
 
 def _expected(model: TwinModel, question: TrueQuestion, sampler: TwinSampler, n_twins: int) -> Iterator[tuple[Tensor, Tensor]]:

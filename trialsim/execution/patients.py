@@ -6,13 +6,14 @@ Times are in days; `entry_time` is calendar time, others count from randomisatio
 would have come after the cut has `randomized` false, an entry time and a baseline, and nothing else (null): the trial
 never saw them. `<endpoint>_<visit>` is the value itself, also where the endpoint is a change; the value at baseline is
 beside it. A count of events that come over time is `<endpoint>_<visit>` (`<endpoint>_count` without a visit), with
-the days it was observed in `<endpoint>_<visit>_exposure`. `stratum` (of the randomisation) counts from 0 and is there where there are strata. `dropout` is whether the
+the days it was observed in `<endpoint>_<visit>_exposure`. Where an analysis asks for one cause of several, `<endpoint>_cause` names
+what came first: an outcome, `other`, or `censored`. `stratum` (of the randomisation) counts from 0 and is there where there are strata. `dropout` is whether the
 patient was lost by the cut with something still to be observed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trialsim.conduct.comparison import Observables
+from trialsim.conduct.follow_up import CauseFollowUp
 from trialsim.rng import Block
 from trialsim.simulate import Trial
 
@@ -53,6 +55,9 @@ def patient_table(trial: Trial, observables: Observables, block: Block, cut: Flo
         time, event = follow_up.at(cut, enrolment.entry_time)
         columns[_free(f"{name}_time", columns)] = _seen(full(time), randomized)
         columns[_free(f"{name}_event", columns)] = _seen(full(event), randomized)
+        causes = {outcome: split for (endpoint, outcome), split in observables.causes.items() if endpoint == name}
+        if causes:
+            columns[_free(f"{name}_cause", columns)] = _causes(trial.endpoints[name].outcomes, causes, cut, full, seen=randomized)
     for name, endpoint in trial.endpoints.items():
         if name in observables.baselines:
             assert endpoint.change_from is not None
@@ -89,6 +94,20 @@ def _lost(observables: Observables, shape: tuple[int, int], entry: np.ndarray, e
     for values in observables.values.values():
         missed |= np.isinf(values.calendar_visit.expand(shape).numpy())
     return missed & (entry + dropout <= end)
+
+
+def _causes(
+    outcomes: Sequence[str], causes: Mapping[str, CauseFollowUp], cut: Tensor, full: Callable[[Tensor], np.ndarray], *, seen: np.ndarray
+) -> pa.DictionaryArray:
+    """Which outcome came first: censored, an outcome that an analysis asks for (or, of two, the one that is left), other."""
+    names = ["censored", *outcomes, "other"]
+    left = [outcome for outcome in outcomes if outcome not in causes]
+    code = np.zeros(seen.shape, dtype=np.int32)
+    for split in causes.values():
+        code[full(split.calendar_competing <= cut[:, None])] = names.index(left[0]) if len(left) == 1 else len(names) - 1
+    for outcome, split in causes.items():
+        code[full(split.calendar_event <= cut[:, None])] = names.index(outcome)
+    return _named(code, names, seen=seen)
 
 
 def _named(codes: np.ndarray, names: Sequence[str], *, seen: np.ndarray) -> pa.DictionaryArray:

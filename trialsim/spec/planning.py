@@ -63,12 +63,9 @@ def last_visit(protocol: Protocol, name: str) -> str | None:
     return None if endpoint.is_event else max(endpoint.at, key=lambda at: visit_time(protocol, at), default=None)
 
 
-def visits_to(protocol: Protocol, name: str, visit: str | None) -> tuple[str, ...]:
-    """The visits of an endpoint up to one of them, in order of time: those whose values an analysis at that visit uses."""
-    if visit is None:
-        return ()
-    last = visit_time(protocol, visit)
-    return tuple(sorted((at for at in protocol.endpoints[name].at if visit_time(protocol, at) <= last), key=lambda at: visit_time(protocol, at)))
+def visits_of(protocol: Protocol, name: str) -> tuple[str, ...]:
+    """The visits of an endpoint in order of time; a model of all visits uses those that have been reached."""
+    return tuple(sorted(protocol.endpoints[name].at, key=lambda at: visit_time(protocol, at)))
 
 
 def tiers_of(protocol: Protocol, analysis: Analysis) -> tuple[Tier, ...]:
@@ -138,7 +135,7 @@ def planned_analyses(protocol: Protocol, looks: Mapping[str, Look], *, ignore_fu
                 looks=made_at,
                 monitoring=monitoring,
                 visit=visit,
-                visits=visits_to(protocol, endpoint, visit),
+                visits=() if visit is None else visits_of(protocol, endpoint),
                 day=visit_time(protocol, visit) if visit is not None else 0.0,
                 tiers=tiers,
                 cause=cause_of(protocol, analysis, endpoint),

@@ -19,6 +19,7 @@ from trialsim.analysis.missing_data.conditional_means import by_conditional_mean
 from trialsim.analysis.missing_data.imputation import Imputation
 from trialsim.analysis.missing_data.pooling import rubin
 from trialsim.analysis.replicates import blocks, joined
+from trialsim.analysis.visits_seen import by_visits_seen
 from trialsim.records import Estimates, ValueData, VisitData
 
 
@@ -33,6 +34,10 @@ class ValueMethod(Protocol):
 
 def estimate_imputed(method: ValueMethod, data: VisitData, *, favours: int) -> Estimates:
     """The method on the imputed values at the visit of the contrast; see `Analysis.estimate`."""
+    return by_visits_seen(data, lambda seen: _of_seen(method, seen, favours=favours))
+
+
+def _of_seen(method: ValueMethod, data: VisitData, *, favours: int) -> Estimates:
     imputation = method.imputation
     assert imputation is not None
     if imputation.variance == "jackknife":

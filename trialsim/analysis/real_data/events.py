@@ -50,6 +50,8 @@ def event_codes(table: PatientTable, question: Question, keep: Mask) -> tuple[Ma
 
 def _of_cause(table: PatientTable, question: Question, keep: Mask, role: str, name: str) -> tuple[Mask, Mask]:
     assert question.cause is not None
+    if set(table.levels.get(name, ())) <= {"true", "false", "True", "False", "TRUE", "FALSE"} and name in table.levels:
+        raise DataError(Problem(f'{role} ("{name}") says whether there was an event, not of which cause; name the column of the cause', file=table.file))
     happened = table.equals(name, question.cause)[keep]
     if name in table.text or (name in table.levels and not all(_is_code(level) for level in table.levels[name])):
         known = table.levels.get(name) or tuple(dict.fromkeys(cell for cell in table.text.get(name, ()) if cell is not None))
@@ -66,6 +68,8 @@ def _of_cause(table: PatientTable, question: Question, keep: Mask, role: str, na
         raise DataError(
             Problem(f'the cause "{question.cause}" has no code in {role} ("{name}"); its codes are whole numbers, so give the cause as one', file=table.file)
         )
+    if not (code > 1).any():
+        question.notes.append(f'no event in {role} ("{name}") is of another cause')
     return happened, ~happened & (code > 0)
 
 

@@ -35,7 +35,8 @@ class Question:
     `columns` maps roles to columns; `arms` maps the arms to their values in the arm column; `others` are the further test
     arms of a model that spans all arms; `days` is the length of the data's unit of time. `visit` is the visit analysed and
     `visits` all visits in order (empty: as the data have them). `change`: the value at baseline is subtracted. `cause` is the
-    event of interest where events have several codes. `categories` are those of an ordinal outcome, from the lowest. `impute`: patients without any value stay, theirs will be imputed. `prognosis` is the twin's expected outcome of every row of the table,
+    event of interest where events have several codes. `categories` are those of an ordinal outcome, from the lowest. `impute`: patients without any value stay, theirs will be imputed; `from_baseline`: those with a value at baseline
+    stay. `levels` are those of the protocol's categorical covariates, in order. `prognosis` is the twin's expected outcome of every row of the table,
     where a covariate asks for it.
     """
 
@@ -52,6 +53,8 @@ class Question:
     days: float = 1.0
     cause: str | None = None
     impute: bool = False
+    from_baseline: bool = False
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     categories: tuple[str, ...] = ()
     prognosis: Numbers | None = None
     notes: list[str] = field(default_factory=list)

@@ -110,14 +110,17 @@ def baseline(table: PatientTable, question: Question, rows: NDArray[np.int64]) -
 
 
 def _covariate(table: PatientTable, question: Question, name: str, rows: NDArray[np.int64]) -> list[Numbers]:
-    """A number as it is; a category as indicators."""
+    """A number as it is; a category as indicators of all levels but the first: the protocol's, where it declares them."""
     if name == PROGNOSIS:
         if question.prognosis is None:
             raise DataError(Problem(f"{PROGNOSIS} needs a cohort model (population.source or covariates) and truth in the protocol", file=table.file))
         return [question.prognosis[rows]]
+    declared = question.levels.get(name, ())
     if name not in table.meaning and name in question.columns:
         name = question.columns[name]
     table.require(name)
+    if len(declared) > 1:
+        return _indicators(table, name, declared, rows)
     if name in table.text:
         raise DataError(Problem(f'the column "{name}" has too many different texts to be a covariate', file=table.file))
     column = table.columns[name]
@@ -125,3 +128,11 @@ def _covariate(table: PatientTable, question: Question, name: str, rows: NDArray
         return [column[rows]]
     present = np.unique(column[~np.isnan(column)])
     return [np.where(np.isnan(column), np.nan, column == level)[rows] for level in present[1:]]
+
+
+def _indicators(table: PatientTable, name: str, levels: tuple[str, ...], rows: NDArray[np.int64]) -> list[Numbers]:
+    """One column for each level that the protocol declares but the first; any other value is an error."""
+    found = [table.equals(name, level)[rows] for level in levels]
+    missing = labels(table, name)[rows] < 0
+    refuse(table, rows, ~(np.any(found, axis=0) | missing), f'"{name}" is not one of its levels ({", ".join(levels)})')
+    return [np.where(missing, np.nan, each) for each in found[1:]]

@@ -44,7 +44,7 @@ def one_per_patient(table: PatientTable, question: Question) -> tuple[Mask, NDAr
         there = at_visit(table, question, question.visit, column)
         group = group[there[keep]]
         keep = keep & there
-    identifier = question.columns.get("id")
+    identifier = column_of(table, question, "id")
     if identifier is not None:
         _refuse_twice(table, identifier, keep)
     return keep, group

@@ -45,6 +45,8 @@ def visit_data(table: PatientTable, question: Question) -> VisitData:
     seen: Mask = np.asarray(~np.isnan(value).all(-1))
     if question.impute:
         seen = np.ones_like(seen)
+    elif question.from_baseline and start is not None:
+        seen |= ~np.isnan(start)
     if not seen.all():
         question.notes.append(f"{int((~seen).sum())} of {len(seen)} patients have no value at any visit and are left out")
     complete &= seen

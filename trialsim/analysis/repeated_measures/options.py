@@ -10,6 +10,7 @@ from trialsim.analysis.analysis import Analysis, EndpointType
 from trialsim.analysis.repeated_measures.contrasts import DegreesOfFreedom, arm_at_visit, estimate_contrast
 from trialsim.analysis.repeated_measures.fitting import fit_repeated_measures, replicates_at_once
 from trialsim.analysis.replicates import blocks, joined
+from trialsim.analysis.visits_seen import by_visits_seen
 from trialsim.records import Estimates, VisitData
 
 VALUES_AT_ONCE = 500_000  # values of all visits
@@ -60,6 +61,9 @@ class RepeatedMeasures(Analysis):
 
     def estimate(self, data: VisitData, *, favours: int) -> Estimates:  # type: ignore[override]
         """Test minus reference at visit `data.at`; see `Analysis.estimate`."""
+        return by_visits_seen(data, lambda seen: self._in_blocks(seen, favours))
+
+    def _in_blocks(self, data: VisitData, favours: int) -> Estimates:
         return joined([self._estimate(data.of(rows), favours) for rows in blocks(len(data.value), self._block(data))])
 
     def _estimate(self, data: VisitData, favours: int) -> Estimates:
