@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 from trialsim_cli.analyse import analyse
+from trialsim_cli.cohort import app as cohort
 from trialsim_cli.compare import compare
 from trialsim_cli.design import design
 from trialsim_cli.doctor import doctor
@@ -48,6 +49,7 @@ app.command()(report)
 app.command()(compare)
 app.command()(analyse)
 app.command()(submit)
+app.add_typer(cohort)
 app.command()(doctor)
 
 

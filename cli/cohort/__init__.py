@@ -1,0 +1,7 @@
+"""`trialsim cohort`: each command is one file of this folder; none imports torch, Pyro or DuckDB before it runs."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(name="cohort", no_args_is_help=True, help="Cohort models: from real-world data to virtual patients that may be used.")

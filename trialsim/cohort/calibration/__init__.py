@@ -1,0 +1,1 @@
+"""Cohorts from published summaries, and cohorts made to meet them."""

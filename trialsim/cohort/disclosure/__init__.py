@@ -1,0 +1,1 @@
+"""Does a cohort model tell who it was fitted to?"""

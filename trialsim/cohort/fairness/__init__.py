@@ -1,0 +1,1 @@
+"""Whom does a cohort represent, and how well?"""

@@ -1,0 +1,1 @@
+"""Does a synthetic cohort look like the real one?"""

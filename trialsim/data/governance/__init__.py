@@ -1,0 +1,1 @@
+"""Consent, the audit log, and which models have read whom."""

@@ -1,0 +1,1 @@
+"""From SOURCES.yaml to one row per patient and a dataset card."""
