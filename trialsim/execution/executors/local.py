@@ -80,7 +80,7 @@ class LocalExecutor:
         try:
             _await_start(pool, ready, self.workers)
             self.startup_seconds += time.perf_counter() - start
-            yield from _work_through(queue, self.workers, lambda task: pool.submit(_perform, task), again)
+            yield from _work_through(queue, self.workers, lambda task: _submit(pool, _perform, task), again)
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -108,9 +108,18 @@ def _work_through(queue: TaskQueue, workers: int, submit: Callable[[Task], Futur
         raise
 
 
+def _submit(pool: ProcessPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Hands work to the pool, which may start a process: it inherits a blocked SIGINT, so that Ctrl-C finds no half-imported worker."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(work, *arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _await_start(pool: ProcessPoolExecutor, ready: Any, workers: int) -> None:
     """Waits until every worker has imported what it needs."""
-    pings = [pool.submit(os.getpid) for _ in range(workers)]  # a process is started for every task that finds none idle
+    pings = [_submit(pool, os.getpid) for _ in range(workers)]  # a process is started for every task that finds none idle
     started = 0
     while started < workers and not all(ping.done() for ping in pings):
         started += ready.acquire(timeout=0.1)
