@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from trialsim.cohort.fitted.columns import Covariate, Rule
-from trialsim.cohort.fitted.copula import fit_copula
+from trialsim.cohort.fitted.dependence.gaussian_factors import fit_copula
 from trialsim.cohort.fitted.inference import isolated
 from trialsim.cohort.fitted.links import Baseline, calibrated, correlation_errors, nearest_correlation
 

@@ -108,7 +108,7 @@ def test_the_fit_is_the_same_whatever_the_random_state(tmp_path, cache):
         entry.unlink()
     torch.manual_seed(2)
     second = fit_source(_source(), tmp_path)
-    assert torch.equal(first.copula.loadings, second.copula.loadings)
+    assert torch.equal(first.dependence.tensors()["loadings"], second.dependence.tensors()["loadings"])
     assert first.events["death"].weights == second.events["death"].weights
     assert first.card == second.card
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trialsim.cohort.fitted.columns import Rule
-from trialsim.cohort.fitted.copula import Copula
+from trialsim.cohort.fitted.dependence import Dependence
 from trialsim.cohort.fitted.events import FittedEvent
 from trialsim.cohort.fitted.margins import Margin, SmoothMargin, held
 from trialsim.cohort.fitted.values import FittedValue
@@ -25,7 +25,7 @@ IN_CACHE = 8192  # patients worked on at a time
 
 @dataclass(frozen=True, slots=True)
 class FittedColumn:
-    """One column: a margin (its row of the copula in order), or a rule of another. `hidden` ones (gates) are not covariates."""
+    """One column: a margin (its place among scores in order), or a rule of another. `hidden` ones (gates) are not covariates."""
 
     name: str
     unit: str
@@ -48,14 +48,14 @@ class FittedColumn:
 class FittedCohort:
     """A cohort model fitted to patient-level data; it holds tensors and a card, and no patient's row.
 
-    Baselines: z_j = Σ_m Λ_jm f_m + ψ_j^½ e_j with f_m from the stream `covariate/factor.<m>` and e_j from
+    Baselines: the dependence makes scores z_j of normals f_m from the streams `covariate/factor.<m>` and e_j from
     `covariate/<id>`, both at index `attempt`; then x_j = Q_j(z_j), and columns that hang on others after them. Outcomes
     are independent of each other given the baseline and the arm: what a value after baseline says about an event later
     is not modelled. Nothing is missing in a sampled cohort.
     """
 
     columns: tuple[FittedColumn, ...]
-    copula: Copula
+    dependence: Dependence
     events: Mapping[str, FittedEvent]
     values: Mapping[tuple[str, str], FittedValue]
     card: Mapping[str, Any]
@@ -76,18 +76,18 @@ class FittedCohort:
         return {column.name: column.unit for column in self.columns if not column.hidden}
 
     @cached_property
-    def _plan(self) -> tuple[tuple[FittedColumn, int], ...]:
-        """The columns in an order in which each comes after those it hangs on, with their rows of the copula (−1: a rule)."""
-        rows = {column.name: row for row, column in enumerate(column for column in self.columns if column.margin is not None)}
+    def _plan(self) -> tuple[FittedColumn, ...]:
+        """The columns in an order in which each comes after those it hangs on."""
         order: list[FittedColumn] = []
         while len(order) < len(self.columns):
             known = {column.name for column in order}
             order += [column for column in self.columns if column.name not in known and set(column.hangs_on) <= known]
-        return tuple((column, rows.get(column.name, -1)) for column in order)
+        return tuple(order)
 
     @cached_property
-    def _mixing(self) -> tuple[list[list[float]], list[float]]:
-        return self.copula.loadings.tolist(), self.copula.unique.tolist()
+    def _scored(self) -> tuple[str, ...]:
+        """The columns with a score, in the order of the dependence."""
+        return tuple(column.name for column in self.columns if column.margin is not None)
 
     @cached_property
     def _rule_values(self) -> dict[str, Tensor]:
@@ -95,23 +95,18 @@ class FittedCohort:
 
     def sample(self, streams: Streams, block: Block, n: int, *, attempt: int = 0) -> Cohort:
         """The baselines `[replicate, patient]` of patients 0..n-1 at this attempt."""
-        factors = [streams(f"covariate/factor.{m}").normal(block, n, index=attempt) for m in range(self.copula.loadings.shape[1])]
+        factors = [streams(f"covariate/factor.{m}").normal(block, n, index=attempt) for m in range(self.dependence.n_factors)]
         columns = {
             column.name: torch.empty(block.size, n, dtype=torch.float64, device=streams.device)
             if column.margin is None
             else streams(f"covariate/{column.name}").normal(block, n, index=attempt)
             for column in self.columns
         }
-        loadings, unique = self._mixing
         step = max(1, IN_CACHE // max(n, 1)) if streams.device == "cpu" else block.size
         for first in range(0, block.size, step):
             rows = slice(first, min(first + step, block.size))
             part = {name: column[rows] for name, column in columns.items()}
-            for column, row in self._plan:
-                if row >= 0:
-                    score = part[column.name].mul_(unique[row])
-                    for factor, weight in zip(factors, loadings[row], strict=True):
-                        score.add_(factor[rows], alpha=weight)
+            self.dependence.mix([part[name] for name in self._scored], [factor[rows] for factor in factors])
             self.from_scores(part)
         return Cohort(columns={name: columns[name] for name in self.names}, levels=self.levels)
 
@@ -121,7 +116,7 @@ class FittedCohort:
         Returns the levels' indices of the stepped columns.
         """
         level: dict[str, Float[Tensor, "*shape"]] = {}
-        for column, _ in self._plan:
+        for column in self._plan:
             target = columns[column.name]
             if column.rule is not None:
                 level[column.name] = column.rule.level(columns[column.rule.source])

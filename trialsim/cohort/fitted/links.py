@@ -11,7 +11,8 @@ from torch import Tensor
 
 from trialsim.cohort.fitted.cohort import FittedCohort, FittedColumn
 from trialsim.cohort.fitted.columns import Array, Covariate
-from trialsim.cohort.fitted.copula import Copula, PairStatistics
+from trialsim.cohort.fitted.dependence import Dependence, GaussianFactors
+from trialsim.cohort.fitted.dependence.pairs import PairStatistics
 from trialsim.cohort.fitted.margins import Margin, Scores, SteppedMargin, fit_smooth, fit_stepped, parent_cell
 
 TOLERANCE = 0.035  # error of a correlation of levels that is left to the copula
@@ -91,7 +92,9 @@ class Baseline:
         held = self.held_uncorrelated()
         pairs = PairStatistics(self.scores, held)
         nearest = nearest_correlation(pairs.matrix(pairs.separately()))
-        copula = Copula(torch.linalg.cholesky(nearest + 1e-9 * torch.eye(len(nearest), dtype=torch.float64)), torch.zeros(len(nearest), dtype=torch.float64))
+        copula = GaussianFactors(
+            torch.linalg.cholesky(nearest + 1e-9 * torch.eye(len(nearest), dtype=torch.float64)), torch.zeros(len(nearest), dtype=torch.float64)
+        )
         error = correlation_errors(self.covariates, calibrated(self.columns(), copula), copula)
         place = {covariate.name: index for index, covariate in enumerate(self.covariates)}
         free = {covariate.name: index for index, covariate in enumerate(self.free)}
@@ -118,23 +121,23 @@ class Baseline:
         return max(alike, key=lambda covariate: len(covariate.values)).name
 
 
-def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[FittedColumn], copula: Copula) -> Array:
+def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[FittedColumn], dependence: Dependence) -> Array:
     """|correlation among 60,000 drawn patients − correlation in the data| of every pair of columns `[column, column]`."""
-    drawn = _draw_scores(columns, copula, DRAWS, seed=1)
-    FittedCohort(columns=tuple(columns), copula=copula, events={}, values={}, card={}).from_scores(drawn)
+    drawn = _draw_scores(columns, dependence, DRAWS, seed=1)
+    FittedCohort(columns=tuple(columns), dependence=dependence, events={}, values={}, card={}).from_scores(drawn)
     modelled = np.corrcoef(np.stack([drawn[covariate.name].numpy() for covariate in covariates]))
     observed = np.ma.corrcoef(np.ma.masked_invalid(np.stack([covariate.held() for covariate in covariates]))).filled(0.0)
     return np.asarray(np.nan_to_num(np.abs(modelled - observed)))
 
 
-def _draw_scores(columns: Sequence[FittedColumn], copula: Copula, n: int, *, seed: int) -> dict[str, Tensor]:
+def _draw_scores(columns: Sequence[FittedColumn], dependence: Dependence, n: int, *, seed: int) -> dict[str, Tensor]:
     """The normal scores of n patients by column; 0 for rules."""
     generator = torch.Generator().manual_seed(seed)
-    factors = torch.randn(copula.loadings.shape[1], n, generator=generator, dtype=torch.float64)
-    scores = copula.loadings @ factors
-    if bool((copula.unique > 0).any()):
-        scores += copula.unique[:, None] * torch.randn(len(copula.unique), n, generator=generator, dtype=torch.float64)
-    rows = iter(scores)
+    scored = sum(column.margin is not None for column in columns)
+    factors = torch.randn(dependence.n_factors, n, generator=generator, dtype=torch.float64)
+    own = torch.randn(scored, n, generator=generator, dtype=torch.float64)
+    dependence.mix(list(own), list(factors))
+    rows = iter(own)
     return {column.name: torch.zeros(n, dtype=torch.float64) if column.margin is None else next(rows) for column in columns}
 
 
@@ -153,20 +156,20 @@ def nearest_correlation(matrix: Tensor) -> Tensor:
     return projected / torch.outer(projected.diagonal().sqrt(), projected.diagonal().sqrt())
 
 
-def calibrated(columns: Sequence[FittedColumn], copula: Copula, *, n: int = DRAWS) -> tuple[FittedColumn, ...]:
+def calibrated(columns: Sequence[FittedColumn], dependence: Dependence, *, n: int = DRAWS) -> tuple[FittedColumn, ...]:
     """The columns with the thresholds of linked ones moved, so that each has its own shares at every level of its parents.
 
     Shares were turned into thresholds as if a score were standard normal at every level of the parents. It is not quite:
     scores of columns between them are correlated. So thresholds become quantiles of the score among n drawn
     patients, parents before children; combinations with fewer than 500 of them are left.
     """
-    drawn = _draw_scores(columns, copula, n, seed=2)
+    drawn = _draw_scores(columns, dependence, n, seed=2)
     done = list(columns)
     for place, column in enumerate(columns):
         if not isinstance(column.margin, SteppedMargin) or not column.margin.parents:
             continue
         values = {name: score.clone() for name, score in drawn.items()}
-        level = FittedCohort(columns=tuple(done), copula=copula, events={}, values={}, card={}).from_scores(values)
+        level = FittedCohort(columns=tuple(done), dependence=dependence, events={}, values={}, card={}).from_scores(values)
         cell = parent_cell([level[parent] for parent in column.margin.parents], column.margin.parent_levels)
         thresholds = column.margin.thresholds.clone()
         for index, cuts in enumerate(thresholds):

@@ -17,7 +17,8 @@ from scipy.special import ndtr
 
 from trialsim.cohort.fitted.cohort import FittedCohort, FittedColumn
 from trialsim.cohort.fitted.columns import Array, Covariate, arm_index, covariates_of
-from trialsim.cohort.fitted.copula import Copula, fit_copula
+from trialsim.cohort.fitted.dependence import GaussianFactors
+from trialsim.cohort.fitted.dependence.gaussian_factors import fit_copula
 from trialsim.cohort.fitted.events import FittedEvent, fit_event
 from trialsim.cohort.fitted.features import design_matrix, terms_of
 from trialsim.cohort.fitted.inference import isolated
@@ -103,7 +104,7 @@ def fit_cohort(table: PatientTable, source: DataSource) -> FittedCohort:
             for key_, column in outcomes.values.items()
         }
     card = _card(table, key, covariates, left_out, columns, error, events, values, int(rows.sum()), seconds=time.perf_counter() - began)
-    return FittedCohort(columns=columns, copula=copula, events=events, values=values, card=card)
+    return FittedCohort(columns=columns, dependence=copula, events=events, values=values, card=card)
 
 
 def _reference(arms: Mapping[str, str | int | float]) -> int:
@@ -167,7 +168,7 @@ class _Outcomes:
                 raise DataError(Problem(f'the baseline of {outcome}, "{column}", is not a covariate: {why}', file=self.table.file))
 
 
-def _fit_baseline(covariates: tuple[Covariate, ...]) -> tuple[tuple[FittedColumn, ...], Copula, list[Scores], float]:
+def _fit_baseline(covariates: tuple[Covariate, ...]) -> tuple[tuple[FittedColumn, ...], GaussianFactors, list[Scores], float]:
     """Margins, then links between discrete columns where they are needed, then the copula."""
     baseline = Baseline(covariates)
     baseline.find_links()
@@ -182,7 +183,7 @@ def _fit_baseline(covariates: tuple[Covariate, ...]) -> tuple[tuple[FittedColumn
     return columns, copula, baseline.scores, float(error.max())
 
 
-def _complete(covariates: tuple[Covariate, ...], columns: tuple[FittedColumn, ...], copula: Copula, scores: list[Scores]) -> dict[str, Array]:
+def _complete(covariates: tuple[Covariate, ...], columns: tuple[FittedColumn, ...], copula: GaussianFactors, scores: list[Scores]) -> dict[str, Array]:
     """Every column as a cohort holds it, with missing cells at their expected score given the patient's other columns."""
     held = {covariate.name: covariate.held() for covariate in covariates}
     z = np.stack([_expected_score(score) for score in scores], axis=1)
@@ -196,7 +197,7 @@ def _complete(covariates: tuple[Covariate, ...], columns: tuple[FittedColumn, ..
     guesses = {column.name: torch.zeros(len(z), dtype=torch.float64) for column in columns}
     scored = [column.name for column in columns if column.margin is not None]
     guesses |= {name: torch.from_numpy(z[:, place].copy()) for place, name in enumerate(scored)}
-    FittedCohort(columns=columns, copula=copula, events={}, values={}, card={}).from_scores(guesses)
+    FittedCohort(columns=columns, dependence=copula, events={}, values={}, card={}).from_scores(guesses)
     return {name: np.where(np.isnan(column), guesses[name].numpy(), column) for name, column in held.items()}
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trialsim.cohort.fitted.cohort import FittedCohort, FittedColumn
 from trialsim.cohort.fitted.columns import Rule
-from trialsim.cohort.fitted.copula import Copula
+from trialsim.cohort.fitted.dependence import DEPENDENCES, Dependence
 from trialsim.cohort.fitted.events import FittedEvent
 from trialsim.cohort.fitted.features import Term
 from trialsim.cohort.fitted.inference import Posterior
@@ -24,18 +24,19 @@ from trialsim.cohort.fitted.margins import Margin, SmoothMargin, SteppedMargin
 from trialsim.cohort.fitted.values import FittedValue
 from trialsim.errors import DataError, Problem
 
-SCHEMA = "trialsim.cohort/1"
+SCHEMA = "trialsim.cohort/2"
 
 
 def save(cohort: FittedCohort, path: Path) -> None:
     """Writes the model; the file appears whole or not at all."""
     from safetensors.torch import save as serialise
 
-    tensors: dict[str, Tensor] = {"copula.loadings": cohort.copula.loadings, "copula.unique": cohort.copula.unique}
+    tensors: dict[str, Tensor] = {f"dependence.{name}": tensor for name, tensor in cohort.dependence.tensors().items()}
     columns = [_column(column, tensors) for column in cohort.columns]
     events = {name: _outcome(event, f"events.{name}", tensors) for name, event in cohort.events.items()}
     values = [[outcome, visit, _outcome(value, f"values.{outcome}.{visit}", tensors)] for (outcome, visit), value in cohort.values.items()]
-    described = {"schema": SCHEMA, "columns": columns, "events": events, "values": values, "card": cohort.card}
+    dependence = {"kind": cohort.dependence.kind, "options": dict(cohort.dependence.options()), "tensors": list(cohort.dependence.tensors())}
+    described = {"schema": SCHEMA, "dependence": dependence, "columns": columns, "events": events, "values": values, "card": cohort.card}
     # safetensors refuses tensors that share memory and does not keep an order of its own for metadata: one JSON text.
     payload = serialise({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata={"trialsim": json.dumps(described, sort_keys=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,11 +66,18 @@ def load(path: Path) -> FittedCohort:
         raise DataError(Problem(f"is not a fitted cohort of the schema {SCHEMA}", file=str(path)))
     return FittedCohort(
         columns=tuple(_read_column(column, tensors) for column in described["columns"]),
-        copula=Copula(loadings=tensors["copula.loadings"], unique=tensors["copula.unique"]),
+        dependence=_dependence(described["dependence"], tensors, path),
         events={name: _read_event(given, tensors) for name, given in described["events"].items()},
         values={(outcome, visit): _read_value(given, tensors) for outcome, visit, given in described["values"]},
         card=described["card"],
     )
+
+
+def _dependence(given: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> Dependence:
+    kind = DEPENDENCES.get(given["kind"])
+    if kind is None:
+        raise DataError(Problem(f'its kind of model, "{given["kind"]}", is not known here', file=str(path)))
+    return kind.of({name: tensors[f"dependence.{name}"] for name in given["tensors"]}, given["options"])
 
 
 def _column(column: FittedColumn, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -160,13 +168,14 @@ def _read_value(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fitt
 
 
 def code_version() -> str:
-    """A hash of this folder's source and of the engines' versions: another code, another cache entry."""
+    """A hash of the source of this folder and those in it, and of the engines' versions: another code, another cache entry."""
     import pyro
     import scipy
 
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    folder = Path(__file__).parent
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
     digest.update(f"{torch.__version__} {pyro.__version__} {scipy.__version__}".encode())
     return digest.hexdigest()
 

@@ -1,1 +1,13 @@
 """Kinds of dependence between the columns of a fitted cohort: one file each, and its name here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trialsim.cohort.fitted.dependence.dependence import Dependence
+from trialsim.cohort.fitted.dependence.gaussian_factors import GaussianFactors
+
+DEPENDENCES: Mapping[str, type[Dependence]] = {kind.kind: kind for kind in (GaussianFactors,)}
+"""Every kind of dependence by its name in `model:` and in files."""
+
+__all__ = ["DEPENDENCES", "Dependence", "GaussianFactors"]

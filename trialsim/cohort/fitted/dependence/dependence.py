@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 from jaxtyping import Float
 from torch import Tensor
+
+from trialsim.cohort.fitted.margins import Scores
 
 
 class Dependence(Protocol):
@@ -41,6 +43,15 @@ class Dependence(Protocol):
         ...
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Dependence:
+    def fit(cls, columns: Sequence[Scores], *, linked: Collection[tuple[int, int]] = (), like: Self | None = None) -> Self:
+        """The dependence of columns given as scores. Deterministic where the process's random state is (`inference.isolated`).
+
+        `linked` pairs (places in `columns`) have a direct link in their margins: their scores count as uncorrelated.
+        `like` was fitted to other rows of the same columns: a start, which may save time and nothing else.
+        """
+        ...
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Self:
         """The dependence that `tensors` and `options` came from."""
         ...

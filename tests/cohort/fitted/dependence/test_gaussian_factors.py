@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy import stats
 
-from trialsim.cohort.fitted.copula import PairStatistics, fit_copula, orthant
+from trialsim.cohort.fitted.dependence.gaussian_factors import fit_copula
+from trialsim.cohort.fitted.dependence.pairs import PairStatistics, orthant
 from trialsim.cohort.fitted.inference import isolated
 from trialsim.cohort.fitted.margins import Scores, fit_smooth, fit_stepped
 

@@ -1,9 +1,8 @@
-"""The dependence of a fitted cohort: a Gaussian copula in factor form, fitted by pairwise likelihood in Pyro."""
+"""What pairs of columns say about the correlations of their normal scores: sufficient statistics and likelihood."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -12,76 +11,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trialsim.cohort.fitted.inference import fit_mode
 from trialsim.cohort.fitted.margins import Scores
 
-RANK = 10
 LIMIT = 0.995  # of a pairwise correlation
 _GRID = 0.025  # exact scores are rounded to this where they meet an interval
 _FAR = 9.0
 _LEAST = 1e-12
-
-
-@dataclass(frozen=True, slots=True)
-class Copula:
-    """Z = Λ f + ψ^½ e with unit variances: `loadings` Λ `[column, factor]`, `unique` ψ^½ `[column]`."""
-
-    loadings: Float[Tensor, "column factor"]
-    unique: Float[Tensor, "column"]
-
-    def correlation(self) -> Float[Tensor, "column column"]:
-        """ΛΛᵀ + ψ."""
-        return self.loadings @ self.loadings.T + torch.diag(self.unique**2)
-
-
-def fit_copula(columns: Sequence[Scores], *, linked: Collection[tuple[int, int]] = (), rank: int = RANK) -> Copula:
-    """The copula of columns given as scores.
-
-    Every pair of columns contributes the likelihood of the patients seen in both, so missing cells are masked, pair by
-    pair: exact-exact pairs a bivariate normal density, exact-interval pairs φ(z)·P(interval | z), interval-interval
-    pairs a rectangle's probability (so discrete columns get polychoric and polyserial correlations, and a zero-inflated
-    column is an interval at its atom and exact elsewhere). Their sum is a composite likelihood of Λ, with
-    Λ_j = w_j / √(1 + |w_j|²), ψ_j = 1 / (1 + |w_j|²) and w ~ Normal(0, 3); its mode is found with Pyro.
-
-    `linked` pairs of discrete columns have a direct link in their margins instead: their scores are held uncorrelated.
-    The rank is at most 10 and at most the number of columns minus 1. Not handled: dependence that is not monotone, and
-    data missing in a way that depends on unseen values.
-
-    **Source:** Olsson 1979, Psychometrika 44:443, doi 10.1007/BF02296207; Olsson, Drasgow & Dorans 1982, 47:337;
-    Varin, Reid & Firth 2011, Statistica Sinica 21:5 (composite likelihood).
-    """
-    import pyro
-    import pyro.distributions as dist
-
-    p = len(columns)
-    if p < 2:
-        return Copula(torch.zeros(p, 1, dtype=torch.float64), torch.ones(p, dtype=torch.float64))
-    pairs = PairStatistics(columns, linked)
-    start = _principal_factors(pairs.matrix(pairs.separately()), min(rank, p - 1))
-    rank = min(rank, p - 1)
-
-    def model() -> None:
-        w = pyro.sample("w", dist.Normal(torch.zeros(p, rank, dtype=torch.float64), 3.0).to_event(2))
-        loadings = w / (1.0 + (w**2).sum(-1, keepdim=True)).sqrt()
-        correlations = (loadings[pairs.first] * loadings[pairs.second]).sum(-1)
-        pyro.factor("pairs", pairs.log_likelihood(correlations).sum())
-
-    w = fit_mode(model, {"w": start}, steps=300)["w"]
-    inverse = 1.0 / (1.0 + (w**2).sum(-1, keepdim=True)).sqrt()
-    return Copula(loadings=w * inverse, unique=inverse.squeeze(-1))
-
-
-def _principal_factors(correlation: Tensor, rank: int) -> Tensor:
-    """A start: iterated principal factors, as w."""
-    communality = 1.0 - 1.0 / torch.linalg.pinv(correlation).diagonal().clamp(min=1.0)
-    for _ in range(50):
-        values, vectors = torch.linalg.eigh(correlation - torch.diag(1.0 - communality))
-        loadings = vectors[:, -rank:] * values[-rank:].clamp(min=0.0).sqrt()
-        communality = (loadings**2).sum(-1).clamp(max=0.95)
-    shrunk = loadings * (communality / (loadings**2).sum(-1).clamp(min=1e-12)).sqrt()[:, None].clamp(max=1.0)
-    start = shrunk / (1.0 - (shrunk**2).sum(-1, keepdim=True)).clamp(min=0.05).sqrt()
-    signs = torch.where(start.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
-    return start * signs + 1e-3
 
 
 class PairStatistics:
