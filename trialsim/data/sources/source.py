@@ -29,6 +29,10 @@ class Source(Part):
         `staging.problem`, every one with file, line and what was found there; a source whose files are missing raises DataError.
         """
 
+    def inputs(self, folder: Path) -> list[Path]:
+        """The files that are read, for their hashes in the card. A source that reads other files than `files` adds them."""
+        return []
+
 
 class FileSource(Source):
     """A source of files."""
@@ -42,3 +46,7 @@ class FileSource(Source):
         if not found:
             raise DataError(Problem("there is no such file", file=shown_path(pattern)))
         return found
+
+    def inputs(self, folder: Path) -> list[Path]:
+        """Every file, also those in a folder that is named whole."""
+        return [file for path in self.paths(folder) for file in ([path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file()))]

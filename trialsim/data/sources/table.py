@@ -1,0 +1,343 @@
+"""CSV and Parquet tables with a column of persons: their columns are attributes, dated observations, or consents."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from trialsim.data.card import Purpose
+from trialsim.data.cells import MISSING, TRUTH, is_parquet
+from trialsim.data.shown_path import shown_path
+from trialsim.data.sources.source import FileSource
+from trialsim.data.staging import Staging
+from trialsim.errors import DataError, Problem, did_you_mean
+from trialsim.parts import Part
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EventKind = Literal["condition", "observation", "medication", "visit"]
+PERMIT = ("1", "1.0", "true", "yes", "permit")
+DENY = ("0", "0.0", "false", "no", "deny")
+_ROW = "_row"
+
+
+class ObservedColumn(Part):
+    """A column of dated values, one code for all of them."""
+
+    system: str = Field(description="The code system, as the code lists write it.")
+    code: str = Field(description="The code of every value of this column.")
+    unit: str = Field(default="", description="The unit of its numbers.")
+    event: EventKind = Field(default="observation", description="What kind of event a cell is. A missing cell is none.")
+
+
+class ConsentColumns(Part):
+    """Where a table says what a person permits: a column per purpose, or a row per purpose."""
+
+    purposes: dict[Purpose, str] = Field(default_factory=dict, description="Purpose → its column (1, true, yes, permit or 0, false, no, deny).")
+    permit: str | None = Field(default=None, description="The column that permits or denies, where a row is one decision.")
+    purpose: str | None = Field(default=None, description="The column of the purpose of a row's decision. Absent, or a missing cell: every purpose.")
+    jurisdiction: str | None = Field(default=None, description="The column of the jurisdiction.")
+    start: str | None = Field(default=None, description="The column of the first day.")
+    expiry: str | None = Field(default=None, description="The column of the last day. A missing cell: no end.")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if bool(self.purposes) == (self.permit is not None):
+            raise PydanticCustomError("consent", "give either `purposes` (a column per purpose) or `permit` (a row per decision)")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        named = (self.permit, self.purpose, self.jurisdiction, self.start, self.expiry)
+        return (*self.purposes.values(), *(column for column in named if column is not None))
+
+
+class TableSource(FileSource):
+    """One or several CSV (UTF-8, comma, header line) or Parquet files with the same columns.
+
+    Without `date` a row is a person: every column that is not otherwise named is an attribute of that name, a number where
+    all its cells are (true and false are 1 and 0) and else a word. With `date` a row is something dated: `observations`
+    names columns of values (wide), or `code` a column of codes with `value` and `unit` (long); only the columns named in
+    `attributes` are attributes. Dates are ISO 8601; a time with an offset becomes UTC, one without is taken as UTC.
+    Rows without a date are counted and left out.
+    """
+
+    kind: Literal["table"]
+    person: str = Field(description="The column that names the person.")
+    birth: str | None = Field(default=None, description="The column of the date of birth.")
+    death: str | None = Field(default=None, description="The column of the date of death.")
+    attributes: tuple[str, ...] | None = Field(default=None, description="The columns that are attributes. Absent: all others; with `date`: none.")
+    units: dict[str, str] = Field(default_factory=dict, description="Attribute → the unit of its numbers.")
+    date: str | None = Field(default=None, description="The column of the date (or time) of a row.")
+    observations: dict[str, ObservedColumn] = Field(default_factory=dict, description="Column → what its dated values are.")
+    code: str | None = Field(default=None, description="The column of codes.")
+    system: str | None = Field(default=None, description="The system of all codes in `code`.")
+    system_column: str | None = Field(default=None, description="The column of the system of each code.")
+    value: str | None = Field(default=None, description="The column of values.")
+    unit: str | None = Field(default=None, description="The column of units of the values.")
+    stop: str | None = Field(default=None, description="The column of the date at which it ended.")
+    event: EventKind = Field(default="observation", description="What kind of event a row with a code is.")
+    consent: ConsentColumns | None = Field(default=None, description="The columns of consent.")
+
+    @model_validator(mode="after")
+    def _forms(self) -> Self:
+        wrong = None
+        if self.date is None and (self.observations or self.code):
+            wrong = "date", "is missing: `observations` and `code` are dated"
+        elif self.date is not None and not (self.observations or self.code):
+            wrong = "date", "needs `observations` or `code` to say what is dated"
+        elif self.code is not None and (self.system is None) == (self.system_column is None):
+            wrong = "code", "needs either `system` or `system_column`"
+        elif self.code is None and (given := [key for key in ("system", "system_column", "value", "unit", "stop") if getattr(self, key) is not None]):
+            wrong = given[0], "needs `code`, the column of codes"
+        if wrong is not None:
+            raise PydanticCustomError("table", "{words}", {"key": wrong[0], "words": wrong[1]})
+        return self
+
+    def read(self, staging: Staging, *, name: str, folder: Path, codes: frozenset[tuple[str, str]]) -> None:
+        """Inserts persons, events and consents. Every event is kept, whatever its code, because follow-up ends at the last."""
+        n_rows = 0
+        tables = []
+        for path in self.paths(folder):
+            try:
+                tables.append((path, _table(path)))
+            except DataError as error:
+                staging.problems += error.problems
+        for path, table in tables:
+            problem = self._lacking(table.column_names, shown_path(path))
+            if problem:
+                staging.problems += problem
+                continue
+            n_rows += table.num_rows
+            staging.connection.register("given", table.rename_columns([f"c{place}" for place in range(table.num_columns)]))
+            try:
+                _Reading(self, staging, name=name, path=path, table=table).insert()
+            finally:
+                staging.connection.unregister("given")
+        staging.count(name, "rows", n_rows)
+
+    def _named(self) -> Iterator[str]:
+        """The columns that this source names."""
+        single = (self.person, self.birth, self.death, self.date, self.code, self.system_column, self.value, self.unit, self.stop)
+        yield from (column for column in single if column is not None)
+        yield from (*self.observations, *(self.consent.columns if self.consent is not None else ()))
+
+    def attribute_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """The columns of a file that become attributes."""
+        if self.attributes is not None:
+            return self.attributes
+        named = set(self._named())
+        return () if self.date is not None else tuple(column for column in columns if column not in named and column != _ROW)
+
+    def _lacking(self, columns: Sequence[str], shown: str) -> list[Problem]:
+        known = [column for column in columns if column != _ROW]
+        named = dict.fromkeys((*self._named(), *(self.attributes or ()), *self.units))
+        return [Problem(f'there is no column "{column}"{did_you_mean(column, known)}', file=shown, line=1) for column in named if column not in known]
+
+
+class _Reading:
+    """One file on its way into the staging area; the table `given` holds its cells, with the line of each row last."""
+
+    def __init__(self, source: TableSource, staging: Staging, *, name: str, path: Path, table: pa.Table):
+        self.source, self.staging, self.name, self.path = source, staging, name, path
+        self.types = {field.name: field.type for field in table.schema}
+        self.columns = table.column_names
+        self.at = {column: f"c{place}" for place, column in enumerate(self.columns)}
+        self.shown = shown_path(path)
+
+    def insert(self) -> None:
+        source = self.source
+        for column in (source.birth, source.death, source.date, source.stop):
+            self._check(column, "TIMESTAMP", "a date (YYYY-MM-DD)")
+        consent = source.consent
+        for column in (consent.start, consent.expiry) if consent is not None else ():
+            self._check(column, "TIMESTAMP", "a date (YYYY-MM-DD)")
+        self._count_wrong(f"{self._cell(source.person)} IS NULL", f'no person in the column "{source.person}"')
+        self._persons()
+        for column in source.attribute_columns(self.columns):
+            self._attribute(column)
+        for column, meaning in source.observations.items():
+            of = {"kind": _text(meaning.event), "system": _text(meaning.system), "code": _text(meaning.code), "unit": _text(meaning.unit or None)}
+            self._dated(column, of)
+        if source.code is not None:
+            system = _text(source.system) if source.system_column is None else self._cell(source.system_column)
+            of = {"kind": _text(source.event), "system": system, "code": self._cell(source.code), "unit": self._cell(source.unit)}
+            self._dated(source.value, {**of, "stop": self._time(source.stop)}, where=f"{self._cell(source.code)} IS NOT NULL")
+        if source.date is not None:
+            self._undated()
+        if consent is not None:
+            self._consents(consent)
+
+    def _cell(self, column: str | None) -> str:
+        """SQL: a cell as trimmed text, null where it is missing; whole numbers without `.0`."""
+        if column is None:
+            return "NULL"
+        quoted, kind = self.at[column], str(self.types[column])
+        text = f"trim(CAST({quoted} AS VARCHAR))"
+        if kind in ("double", "float", "halffloat"):
+            text = f"CASE WHEN abs({quoted}) < 1e15 AND {quoted} = floor({quoted}) THEN CAST(CAST({quoted} AS BIGINT) AS VARCHAR) ELSE {text} END"
+        return f"(CASE WHEN {text} IN ({', '.join(map(_text, sorted(MISSING)))}) THEN NULL ELSE {text} END)"
+
+    def _time(self, column: str | None) -> str:
+        return f"TRY_CAST({self._cell(column)} AS TIMESTAMP)"
+
+    def _rows(self, columns: Mapping[str, str], where: str = "true") -> str:
+        """SQL: rows for the staging area with their place and their person."""
+        given = {"source": _text(self.name), "person": self._cell(self.source.person), "file": _text(self.shown), "line": self.at[_ROW], **columns}
+        return f"SELECT {', '.join(f'{what} AS {column}' for column, what in given.items())} FROM given WHERE {given['person']} IS NOT NULL AND ({where})"
+
+    def _check(self, column: str | None, kind: str, wanted: str) -> None:
+        """Notes the cells of a column that are not of a kind."""
+        if column is not None:
+            cell = self._cell(column)
+            self._count_wrong(f"{cell} IS NOT NULL AND TRY_CAST({cell} AS {kind}) IS NULL", f'in the column "{column}" is not {wanted}', cell)
+
+    def _count_wrong(self, where: str, what: str, cell: str = "") -> None:
+        """Notes how many rows are wrong, with the first of them."""
+        shown = f"arg_min({cell}, {self.at[_ROW]})" if cell else "NULL"
+        found = self.staging.connection.execute(f"SELECT count(*), min({self.at[_ROW]}), {shown} FROM given WHERE {where}").fetchone()
+        assert found is not None
+        n, line, example = found
+        if n:
+            others = "" if n == 1 else f"; so are {n - 1:,} other rows" if cell else f"; {n:,} such rows"
+            self.staging.problem(f'"{example}" {what}{others}' if cell else f"{what}{others}", file=self.shown, line=line)
+
+    def _persons(self) -> None:
+        """A row per person: every row where a row is a person (so that a repeated one is found), else the first of each."""
+        source = self.source
+        dates = {"birth": f"CAST({self._time(source.birth)} AS DATE)", "death": f"CAST({self._time(source.death)} AS DATE)"}
+        rows = self._rows(dates)
+        if source.date is None and not (source.consent is not None and source.consent.permit is not None):
+            self.staging.insert("persons", rows)
+            return
+        for column, what in (("birth", source.birth), ("death", source.death)):
+            if what is not None:
+                several = f"SELECT person, min(line) AS line FROM ({rows}) GROUP BY person HAVING count(DISTINCT {column}) > 1"
+                n, line = self.staging.connection.execute(f"SELECT count(*), min(line) FROM ({several})").fetchone() or (0, None)
+                if n:
+                    self.staging.problem(f'{n:,} persons have several values in the column "{what}" (the first here)', file=self.shown, line=line)
+        new = f"person NOT IN (SELECT person FROM persons WHERE source = {_text(self.name)} AND person IS NOT NULL)"
+        first = "source, person, min(birth) AS birth, min(death) AS death, any_value(file) AS file, min(line) AS line"
+        self.staging.insert("persons", f"SELECT {first} FROM ({rows}) WHERE {new} GROUP BY source, person ORDER BY line")
+
+    def _attribute(self, column: str) -> None:
+        cell = self._cell(column)
+        truths = ", ".join(map(_text, TRUTH))
+        asked = f"bool_and({cell} IS NULL OR coalesce(isfinite(TRY_CAST({cell} AS DOUBLE)), false)), bool_and({cell} IS NULL OR {cell} IN ({truths})) FROM given"
+        numbers, truth = self.staging.connection.execute(f"SELECT {asked}").fetchone() or (False, False)
+        of = {"kind": "'attribute'", "code": _text(column)}
+        if truth or numbers:
+            of["value"] = f"CAST(lower({cell}) = 'true' AS DOUBLE)" if truth else f"CAST({cell} AS DOUBLE)"
+            of["unit"] = _text(self.source.units.get(column))
+        else:
+            of["text"] = cell
+        distinct = "SELECT DISTINCT ON (person, value, text)" if self.source.date is not None else "SELECT"
+        rows = self._rows({"value": "NULL::DOUBLE", "text": "NULL::VARCHAR", **of}, f"{cell} IS NOT NULL")
+        self.staging.insert("events", f"{distinct} * FROM ({rows}) ORDER BY line")
+
+    def _dated(self, column: str | None, of: Mapping[str, str], where: str = "true") -> None:
+        """Events with the date of their row; the value is a number where it can be and else text."""
+        cell = self._cell(column)
+        kept = f"{self._time(self.source.date)} IS NOT NULL AND ({where})"
+        if column is not None and self.source.code is None:
+            kept += f" AND {cell} IS NOT NULL"
+        number = f"TRY_CAST({cell} AS DOUBLE)"
+        value = {"value": number, "text": f"CASE WHEN {number} IS NULL THEN {cell} END"}
+        self.staging.insert("events", self._rows({**of, "start": self._time(self.source.date), **value}, kept))
+
+    def _undated(self) -> None:
+        found = self.staging.connection.execute(f"SELECT count(*) FROM given WHERE {self._cell(self.source.date)} IS NOT NULL").fetchone()
+        assert found is not None
+        self.staging.count(self.name, f"{self.shown}: with a date", int(found[0]))
+
+    def _consents(self, consent: ConsentColumns) -> None:
+        of = {
+            "jurisdiction": self._cell(consent.jurisdiction),
+            "start": f"CAST({self._time(consent.start)} AS DATE)",
+            "expiry": f"CAST({self._time(consent.expiry)} AS DATE)",
+        }
+        decisions = [(column, _text(purpose)) for purpose, column in consent.purposes.items()]
+        if consent.permit is not None:
+            decisions.append((consent.permit, self._cell(consent.purpose)))
+        for column, purpose in decisions:
+            cell = f"lower({self._cell(column)})"
+            known = ", ".join(map(_text, (*PERMIT, *DENY)))
+            self._count_wrong(f"{cell} IS NOT NULL AND {cell} NOT IN ({known})", f'in the column "{column}" neither permits nor denies', self._cell(column))
+            permits = f"{cell} IN ({', '.join(map(_text, PERMIT))})"
+            self.staging.insert("consents", self._rows({**of, "permit": permits, "purpose": purpose}, f"{cell} IN ({known})"))
+
+
+def _table(path: Path) -> pa.Table:
+    """A file as an Arrow table (cells of CSV as text) with the line of every row; DataError where it is none, or rows are of another length."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    shown = shown_path(path)
+    try:
+        if is_parquet(path):
+            table = pyarrow.parquet.read_table(str(path))
+            _check_header(table.column_names, shown)
+            _check_rows(table, shown)
+            return table.append_column(_ROW, pa.array(range(1, table.num_rows + 1), pa.int64()))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), None)
+        if header is None:
+            raise DataError(Problem("the file is empty", file=shown))
+        _check_header(header, shown)
+        ragged: list[Any] = []
+        table = pyarrow.csv.read_csv(
+            str(path),
+            read_options=pyarrow.csv.ReadOptions(use_threads=False),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: (ragged.append(row), "skip")[1]),
+            convert_options=pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in header}, strings_can_be_null=False),
+        )
+    except UnicodeDecodeError:
+        raise DataError(Problem("is not UTF-8 text", file=shown)) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        what = "Parquet" if is_parquet(path) else "CSV"
+        raise DataError(Problem(f"is not a {what} file: {' '.join(str(error).split())}", file=shown)) from None
+    lines = _lines(path, table.num_rows + len(ragged))
+    if ragged:
+        row, several = ragged[0], "" if len(ragged) == 1 else f"; {len(ragged)} rows are of another length"
+        message = f"the row has {row.actual_columns} cells where the header has {row.expected_columns}{several}"
+        raise DataError(Problem(message, file=shown, line=None if row.number is None else lines[row.number - 2]))
+    _check_rows(table, shown)
+    return table.append_column(_ROW, pa.array(lines, pa.int64()))
+
+
+def _check_rows(table: pa.Table, shown: str) -> None:
+    if table.num_rows == 0:
+        raise DataError(Problem("there are no rows below the header", file=shown))
+
+
+def _check_header(header: Sequence[str], shown: str) -> None:
+    problems = [Problem(f'the column name "{name}" occurs {count} times', file=shown, line=1) for name, count in Counter(header).items() if count > 1]
+    if _ROW in header:
+        problems.append(Problem(f'the column name "{_ROW}" is reserved', file=shown, line=1))
+    if problems:
+        raise DataError(problems)
+
+
+def _lines(path: Path, n: int) -> Sequence[int]:
+    """The line at which each of the `n` rows of a CSV file begins to be a row; counted only where cells span lines or lines are blank."""
+    raw = path.read_bytes()
+    n_lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+    if n_lines == n + 1:
+        return range(2, n + 2)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        return [rows.line_num for cells in rows if cells]
+
+
+def _text(word: str | None) -> str:
+    """A word in SQL."""
+    return "NULL" if word is None else "'" + word.replace("'", "''") + "'"
