@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,8 +16,10 @@ from trialsim.errors import DataError, Problem, did_you_mean
 from trialsim.parts import Part
 
 ColumnType = Literal["continuous", "binary", "categorical", "integer", "date", "text"]
-Role = Literal["covariate", "outcome", "arm", "id", "post_baseline"]
+Role = Literal["covariate", "outcome", "arm", "id", "post_baseline", "consent"]
 Purpose = Literal["train", "simulate", "external_control", "commercial", "genomic"]
+
+_COMPANION_TYPES = {"expiry": ("date", "text"), "jurisdiction": ("text", "categorical")}
 
 
 class Column(Part):
@@ -27,7 +31,8 @@ class Column(Part):
     unit: str = Field(default="", description="The unit of its numbers, for example years, kg or cells/mm3.")
     role: Role = Field(
         default="covariate",
-        description="What it is in the study. Only a `covariate` describes the patient at baseline; everything measured after randomisation is an `outcome` or `post_baseline`.",
+        description="What it is in the study. Only a `covariate` describes the patient at baseline; everything measured after randomisation is an `outcome` or `post_baseline`; "
+        "`consent` columns say what a patient permits and are never modelled.",
     )
     levels: tuple[str, ...] = Field(default=(), description="The levels in order, as written in the data; absent: those found.")
     description: str = Field(default="", description="In words.")
@@ -43,6 +48,22 @@ class Column(Part):
         return self
 
 
+class Consent(Part):
+    """Which columns say what each patient permits. A purpose without a column is permitted by nobody."""
+
+    columns: dict[Purpose, str] = Field(
+        description="Purpose → the column that permits it (1, true, yes, permit) or not (0, false, no, deny); any other cell permits nothing."
+    )
+    expiry: str | None = Field(default=None, description="The column with the last day of the consent (ISO 8601). A missing cell permits nothing.")
+    jurisdiction: str | None = Field(default=None, description="The column with the jurisdiction the consent was given under, for example DE.")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Every column of the section, by its key in it."""
+        companions = {"expiry": self.expiry, "jurisdiction": self.jurisdiction}
+        return {f"columns.{purpose}": column for purpose, column in self.columns.items()} | {key: name for key, name in companions.items() if name is not None}
+
+
 class Card(Part):
     """The provenance and the permitted uses of a data file. Without a licence nothing is fitted to it."""
 
@@ -55,6 +76,25 @@ class Card(Part):
     columns: dict[str, Column] = Field(
         default_factory=dict, description="Column → meaning. Absent: types are inferred and every column that is not an outcome or an arm is a covariate."
     )
+    consent: Consent | None = Field(default=None, description="Which columns hold each patient's consent. Absent: `purposes` holds for every row.")
+    ingested: dict[str, Any] | None = Field(default=None, description="How the file was made: sources, their hashes, row counts at every filter.")
+
+    @model_validator(mode="after")
+    def _consent_columns(self) -> Self:
+        """A column of consent is declared as one, so that it is never taken for a covariate."""
+        wrong = []
+        for key, name in (self.consent.named if self.consent is not None else {}).items():
+            types = _COMPANION_TYPES.get(key, ("binary", "integer", "categorical", "text"))
+            column = self.columns.get(name)
+            if column is None:
+                wrong.append(f'{key} names "{name}", which `columns` does not describe{did_you_mean(name, self.columns)}')
+            elif column.role != "consent":
+                wrong.append(f'{key} names "{name}", whose role is {column.role}; it must be consent')
+            elif column.type not in types:
+                wrong.append(f'{key} names "{name}", whose type is {column.type}; it must be {" or ".join(types)}')
+        if wrong:
+            raise PydanticCustomError("consent", "{wrong}", {"wrong": "; ".join(wrong)})
+        return self
 
     def require(self, purpose: Purpose, file: str = "") -> None:
         """Raises DataError unless the card has a licence and permits this purpose."""
@@ -84,9 +124,20 @@ def load_card(path: Path | str, shown: str | None = None) -> Card:
     if not isinstance(given, dict):
         raise DataError(Problem("a card is a map with id, title, source, licence and purposes", file=name))
     try:
-        return Card.model_validate(given)
+        return Card.model_validate(given | {"ingested": _plain(given["ingested"])} if "ingested" in given else given)
     except ValidationError as error:
         raise DataError(_problem(given, item, name) for item in error.errors()) from None
+
+
+def _plain(given: Any) -> Any:
+    """Maps and lists of the YAML reader as plain ones, so that they go to JSON as they are."""
+    if isinstance(given, Mapping):
+        return {str(key): _plain(value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [_plain(item) for item in given]
+    if isinstance(given, date):
+        return given.isoformat()
+    return next((kind(given) for kind in (str, float, int) if isinstance(given, kind) and not isinstance(given, bool)), given)
 
 
 def _problem(given: Any, item: Any, name: str) -> Problem:
@@ -102,8 +153,10 @@ def _problem(given: Any, item: Any, name: str) -> Problem:
         except (KeyError, AttributeError, TypeError, IndexError):
             break
     message = str(item["msg"])
+    if item["type"] == "consent":
+        place, (line, column) = ("consent",), (number + 1 for number in given.lc.key("consent"))
     if item["type"] == "extra_forbidden":
-        model = Column if len(place) > 2 else Card
+        model = Consent if place[0] == "consent" and len(place) > 1 else Column if len(place) > 2 else Card
         message = f"unknown key{did_you_mean(str(place[-1]), model.model_fields)}"
     elif item["type"] == "missing":
         message = "is missing"
