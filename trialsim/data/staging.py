@@ -84,9 +84,12 @@ class Staging:
         columns = [name for name, *_ in self.connection.execute(f"DESCRIBE {query}", list(parameters)).fetchall()]
         unknown = sorted(set(columns) - TABLES[table].keys())
         assert not unknown, f"{table} has no columns {unknown}"
-        found = self.connection.execute(f"INSERT INTO {table} BY NAME ({query})", list(parameters)).fetchone()
-        assert found is not None
-        return int(found[0])
+        return int(self.row(f"INSERT INTO {table} BY NAME ({query})", parameters)[0])
+
+    def row(self, query: str, parameters: Iterable[Any] = ()) -> tuple[Any, ...]:
+        """The first row of a query, for queries that have one; the result is read to its end, so that the connection is free again."""
+        found: list[tuple[Any, ...]] = self.connection.execute(query, list(parameters)).fetchall()
+        return found[0]
 
     def count(self, source: str, step: str, n: int) -> None:
         """Notes how many rows a step left."""
@@ -95,3 +98,8 @@ class Staging:
     def problem(self, message: str, *, file: str = "", line: int | None = None) -> None:
         """Notes what is wrong; ingesting ends with all of them and writes nothing."""
         self.problems.append(Problem(message, file=file, line=line))
+
+
+def quoted(word: str | None) -> str:
+    """A word in SQL; NULL for none."""
+    return "NULL" if word is None else "'" + word.replace("'", "''") + "'"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from trialsim.data.arrow_rows import LINE, read_rows
 from trialsim.data.card import Purpose
-from trialsim.data.cells import MISSING, TRUTH, is_parquet
+from trialsim.data.cells import MISSING, TRUTH
 from trialsim.data.shown_path import shown_path
 from trialsim.data.sources.source import FileSource
-from trialsim.data.staging import Staging
+from trialsim.data.staging import Staging, quoted
 from trialsim.errors import DataError, Problem, did_you_mean
 from trialsim.parts import Part
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 EventKind = Literal["condition", "observation", "medication", "visit"]
 PERMIT = ("1", "1.0", "true", "yes", "permit")
 DENY = ("0", "0.0", "false", "no", "deny")
-_ROW = "_row"
 
 
 class ObservedColumn(Part):
@@ -107,7 +105,7 @@ class TableSource(FileSource):
         tables = []
         for path in self.paths(folder):
             try:
-                tables.append((path, _table(path)))
+                tables.append((path, read_rows(path)))
             except DataError as error:
                 staging.problems += error.problems
         for path, table in tables:
@@ -134,10 +132,10 @@ class TableSource(FileSource):
         if self.attributes is not None:
             return self.attributes
         named = set(self._named())
-        return () if self.date is not None else tuple(column for column in columns if column not in named and column != _ROW)
+        return () if self.date is not None else tuple(column for column in columns if column not in named and column != LINE)
 
     def _lacking(self, columns: Sequence[str], shown: str) -> list[Problem]:
-        known = [column for column in columns if column != _ROW]
+        known = [column for column in columns if column != LINE]
         named = dict.fromkeys((*self._named(), *(self.attributes or ()), *self.units))
         return [Problem(f'there is no column "{column}"{did_you_mean(column, known)}', file=shown, line=1) for column in named if column not in known]
 
@@ -164,11 +162,11 @@ class _Reading:
         for column in source.attribute_columns(self.columns):
             self._attribute(column)
         for column, meaning in source.observations.items():
-            of = {"kind": _text(meaning.event), "system": _text(meaning.system), "code": _text(meaning.code), "unit": _text(meaning.unit or None)}
+            of = {"kind": quoted(meaning.event), "system": quoted(meaning.system), "code": quoted(meaning.code), "unit": quoted(meaning.unit or None)}
             self._dated(column, of)
         if source.code is not None:
-            system = _text(source.system) if source.system_column is None else self._cell(source.system_column)
-            of = {"kind": _text(source.event), "system": system, "code": self._cell(source.code), "unit": self._cell(source.unit)}
+            system = quoted(source.system) if source.system_column is None else self._cell(source.system_column)
+            of = {"kind": quoted(source.event), "system": system, "code": self._cell(source.code), "unit": self._cell(source.unit)}
             self._dated(source.value, {**of, "stop": self._time(source.stop)}, where=f"{self._cell(source.code)} IS NOT NULL")
         if source.date is not None:
             self._undated()
@@ -179,18 +177,18 @@ class _Reading:
         """SQL: a cell as trimmed text, null where it is missing; whole numbers without `.0`."""
         if column is None:
             return "NULL"
-        quoted, kind = self.at[column], str(self.types[column])
-        text = f"trim(CAST({quoted} AS VARCHAR))"
+        cells, kind = self.at[column], str(self.types[column])
+        text = f"trim(CAST({cells} AS VARCHAR))"
         if kind in ("double", "float", "halffloat"):
-            text = f"CASE WHEN abs({quoted}) < 1e15 AND {quoted} = floor({quoted}) THEN CAST(CAST({quoted} AS BIGINT) AS VARCHAR) ELSE {text} END"
-        return f"(CASE WHEN {text} IN ({', '.join(map(_text, sorted(MISSING)))}) THEN NULL ELSE {text} END)"
+            text = f"CASE WHEN abs({cells}) < 1e15 AND {cells} = floor({cells}) THEN CAST(CAST({cells} AS BIGINT) AS VARCHAR) ELSE {text} END"
+        return f"(CASE WHEN {text} IN ({', '.join(map(quoted, sorted(MISSING)))}) THEN NULL ELSE {text} END)"
 
     def _time(self, column: str | None) -> str:
         return f"TRY_CAST({self._cell(column)} AS TIMESTAMP)"
 
     def _rows(self, columns: Mapping[str, str], where: str = "true") -> str:
         """SQL: rows for the staging area with their place and their person."""
-        given = {"source": _text(self.name), "person": self._cell(self.source.person), "file": _text(self.shown), "line": self.at[_ROW], **columns}
+        given = {"source": quoted(self.name), "person": self._cell(self.source.person), "file": quoted(self.shown), "line": self.at[LINE], **columns}
         return f"SELECT {', '.join(f'{what} AS {column}' for column, what in given.items())} FROM given WHERE {given['person']} IS NOT NULL AND ({where})"
 
     def _check(self, column: str | None, kind: str, wanted: str) -> None:
@@ -201,10 +199,8 @@ class _Reading:
 
     def _count_wrong(self, where: str, what: str, cell: str = "") -> None:
         """Notes how many rows are wrong, with the first of them."""
-        shown = f"arg_min({cell}, {self.at[_ROW]})" if cell else "NULL"
-        found = self.staging.connection.execute(f"SELECT count(*), min({self.at[_ROW]}), {shown} FROM given WHERE {where}").fetchone()
-        assert found is not None
-        n, line, example = found
+        shown = f"arg_min({cell}, {self.at[LINE]})" if cell else "NULL"
+        n, line, example = self.staging.row(f"SELECT count(*), min({self.at[LINE]}), {shown} FROM given WHERE {where}")
         if n:
             others = "" if n == 1 else f"; so are {n - 1:,} other rows" if cell else f"; {n:,} such rows"
             self.staging.problem(f'"{example}" {what}{others}' if cell else f"{what}{others}", file=self.shown, line=line)
@@ -220,22 +216,24 @@ class _Reading:
         for column, what in (("birth", source.birth), ("death", source.death)):
             if what is not None:
                 several = f"SELECT person, min(line) AS line FROM ({rows}) GROUP BY person HAVING count(DISTINCT {column}) > 1"
-                n, line = self.staging.connection.execute(f"SELECT count(*), min(line) FROM ({several})").fetchone() or (0, None)
+                n, line = self.staging.row(f"SELECT count(*), min(line) FROM ({several})")
                 if n:
                     self.staging.problem(f'{n:,} persons have several values in the column "{what}" (the first here)', file=self.shown, line=line)
-        new = f"person NOT IN (SELECT person FROM persons WHERE source = {_text(self.name)} AND person IS NOT NULL)"
+        new = f"person NOT IN (SELECT person FROM persons WHERE source = {quoted(self.name)} AND person IS NOT NULL)"
         first = "source, person, min(birth) AS birth, min(death) AS death, any_value(file) AS file, min(line) AS line"
         self.staging.insert("persons", f"SELECT {first} FROM ({rows}) WHERE {new} GROUP BY source, person ORDER BY line")
 
     def _attribute(self, column: str) -> None:
         cell = self._cell(column)
-        truths = ", ".join(map(_text, TRUTH))
-        asked = f"bool_and({cell} IS NULL OR coalesce(isfinite(TRY_CAST({cell} AS DOUBLE)), false)), bool_and({cell} IS NULL OR {cell} IN ({truths})) FROM given"
-        numbers, truth = self.staging.connection.execute(f"SELECT {asked}").fetchone() or (False, False)
-        of = {"kind": "'attribute'", "code": _text(column)}
+        truths = ", ".join(map(quoted, TRUTH))
+        asked = (
+            f"bool_and({cell} IS NULL OR coalesce(isfinite(TRY_CAST({cell} AS DOUBLE)), false)), bool_and({cell} IS NULL OR {cell} IN ({truths})) FROM given"
+        )
+        numbers, truth = self.staging.row(f"SELECT {asked}")
+        of = {"kind": "'attribute'", "code": quoted(column)}
         if truth or numbers:
             of["value"] = f"CAST(lower({cell}) = 'true' AS DOUBLE)" if truth else f"CAST({cell} AS DOUBLE)"
-            of["unit"] = _text(self.source.units.get(column))
+            of["unit"] = quoted(self.source.units.get(column))
         else:
             of["text"] = cell
         distinct = "SELECT DISTINCT ON (person, value, text)" if self.source.date is not None else "SELECT"
@@ -253,9 +251,8 @@ class _Reading:
         self.staging.insert("events", self._rows({**of, "start": self._time(self.source.date), **value}, kept))
 
     def _undated(self) -> None:
-        found = self.staging.connection.execute(f"SELECT count(*) FROM given WHERE {self._cell(self.source.date)} IS NOT NULL").fetchone()
-        assert found is not None
-        self.staging.count(self.name, f"{self.shown}: with a date", int(found[0]))
+        (n,) = self.staging.row(f"SELECT count(*) FROM given WHERE {self._cell(self.source.date)} IS NOT NULL")
+        self.staging.count(self.name, f"{self.shown}: rows with a date", n)
 
     def _consents(self, consent: ConsentColumns) -> None:
         of = {
@@ -263,81 +260,12 @@ class _Reading:
             "start": f"CAST({self._time(consent.start)} AS DATE)",
             "expiry": f"CAST({self._time(consent.expiry)} AS DATE)",
         }
-        decisions = [(column, _text(purpose)) for purpose, column in consent.purposes.items()]
+        decisions = [(column, quoted(purpose)) for purpose, column in consent.purposes.items()]
         if consent.permit is not None:
             decisions.append((consent.permit, self._cell(consent.purpose)))
         for column, purpose in decisions:
             cell = f"lower({self._cell(column)})"
-            known = ", ".join(map(_text, (*PERMIT, *DENY)))
+            known = ", ".join(map(quoted, (*PERMIT, *DENY)))
             self._count_wrong(f"{cell} IS NOT NULL AND {cell} NOT IN ({known})", f'in the column "{column}" neither permits nor denies', self._cell(column))
-            permits = f"{cell} IN ({', '.join(map(_text, PERMIT))})"
+            permits = f"{cell} IN ({', '.join(map(quoted, PERMIT))})"
             self.staging.insert("consents", self._rows({**of, "permit": permits, "purpose": purpose}, f"{cell} IN ({known})"))
-
-
-def _table(path: Path) -> pa.Table:
-    """A file as an Arrow table (cells of CSV as text) with the line of every row; DataError where it is none, or rows are of another length."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    shown = shown_path(path)
-    try:
-        if is_parquet(path):
-            table = pyarrow.parquet.read_table(str(path))
-            _check_header(table.column_names, shown)
-            _check_rows(table, shown)
-            return table.append_column(_ROW, pa.array(range(1, table.num_rows + 1), pa.int64()))
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), None)
-        if header is None:
-            raise DataError(Problem("the file is empty", file=shown))
-        _check_header(header, shown)
-        ragged: list[Any] = []
-        table = pyarrow.csv.read_csv(
-            str(path),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: (ragged.append(row), "skip")[1]),
-            convert_options=pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in header}, strings_can_be_null=False),
-        )
-    except UnicodeDecodeError:
-        raise DataError(Problem("is not UTF-8 text", file=shown)) from None
-    except (pa.ArrowInvalid, OSError) as error:
-        what = "Parquet" if is_parquet(path) else "CSV"
-        raise DataError(Problem(f"is not a {what} file: {' '.join(str(error).split())}", file=shown)) from None
-    lines = _lines(path, table.num_rows + len(ragged))
-    if ragged:
-        row, several = ragged[0], "" if len(ragged) == 1 else f"; {len(ragged)} rows are of another length"
-        message = f"the row has {row.actual_columns} cells where the header has {row.expected_columns}{several}"
-        raise DataError(Problem(message, file=shown, line=None if row.number is None else lines[row.number - 2]))
-    _check_rows(table, shown)
-    return table.append_column(_ROW, pa.array(lines, pa.int64()))
-
-
-def _check_rows(table: pa.Table, shown: str) -> None:
-    if table.num_rows == 0:
-        raise DataError(Problem("there are no rows below the header", file=shown))
-
-
-def _check_header(header: Sequence[str], shown: str) -> None:
-    problems = [Problem(f'the column name "{name}" occurs {count} times', file=shown, line=1) for name, count in Counter(header).items() if count > 1]
-    if _ROW in header:
-        problems.append(Problem(f'the column name "{_ROW}" is reserved', file=shown, line=1))
-    if problems:
-        raise DataError(problems)
-
-
-def _lines(path: Path, n: int) -> Sequence[int]:
-    """The line at which each of the `n` rows of a CSV file begins to be a row; counted only where cells span lines or lines are blank."""
-    raw = path.read_bytes()
-    n_lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
-    if n_lines == n + 1:
-        return range(2, n + 2)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        next(rows)
-        return [rows.line_num for cells in rows if cells]
-
-
-def _text(word: str | None) -> str:
-    """A word in SQL."""
-    return "NULL" if word is None else "'" + word.replace("'", "''") + "'"
