@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from trialsim.data.part_file import plain, read_part
 from trialsim.errors import DataError, Problem, did_you_mean
 from trialsim.parts import Part
 
@@ -77,7 +74,9 @@ class Card(Part):
         default_factory=dict, description="Column → meaning. Absent: types are inferred and every column that is not an outcome or an arm is a covariate."
     )
     consent: Consent | None = Field(default=None, description="Which columns hold each patient's consent. Absent: `purposes` holds for every row.")
-    ingested: dict[str, Any] | None = Field(default=None, description="How the file was made: sources, their hashes, row counts at every filter.")
+    ingested: Annotated[dict[str, Any], BeforeValidator(plain)] | None = Field(
+        default=None, description="How the file was made: sources, their hashes, row counts at every filter."
+    )
 
     @model_validator(mode="after")
     def _consent_columns(self) -> Self:
@@ -93,7 +92,7 @@ class Card(Part):
             elif column.type not in types:
                 wrong.append(f'{key} names "{name}", whose type is {column.type}; it must be {" or ".join(types)}')
         if wrong:
-            raise PydanticCustomError("consent", "{wrong}", {"wrong": "; ".join(wrong)})
+            raise PydanticCustomError("consent", "{wrong}", {"key": "consent", "wrong": "; ".join(wrong)})
         return self
 
     def require(self, purpose: Purpose, file: str = "") -> None:
@@ -107,59 +106,4 @@ class Card(Part):
 
 def load_card(path: Path | str, shown: str | None = None) -> Card:
     """The card in a YAML file. Raises DataError with every problem, each with its line and column; `shown` names the file in them."""
-    path = Path(path)
-    name = shown or str(path)
-    try:
-        given = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(Problem("there is no such file", file=name)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(Problem(f"cannot be read: {error}", file=name)) from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = {} if mark is None else {"line": mark.line + 1, "column": mark.column + 1}
-        raise DataError(Problem(f"is not valid YAML: {' '.join(str(error.problem or error).split())}", file=name, **place)) from None
-    except YAMLError as error:
-        raise DataError(Problem(f"is not valid YAML: {' '.join(str(error).split())}", file=name)) from None
-    if not isinstance(given, dict):
-        raise DataError(Problem("a card is a map with id, title, source, licence and purposes", file=name))
-    try:
-        return Card.model_validate(given | {"ingested": _plain(given["ingested"])} if "ingested" in given else given)
-    except ValidationError as error:
-        raise DataError(_problem(given, item, name) for item in error.errors()) from None
-
-
-def _plain(given: Any) -> Any:
-    """Maps and lists of the YAML reader as plain ones, so that they go to JSON as they are."""
-    if isinstance(given, Mapping):
-        return {str(key): _plain(value) for key, value in given.items()}
-    if isinstance(given, list | tuple):
-        return [_plain(item) for item in given]
-    if isinstance(given, date):
-        return given.isoformat()
-    return next((kind(given) for kind in (str, float, int) if isinstance(given, kind) and not isinstance(given, bool)), given)
-
-
-def _problem(given: Any, item: Any, name: str) -> Problem:
-    """One pydantic error with its place in the YAML file."""
-    line = column = None
-    node: Any = given
-    place = tuple(item["loc"])
-    for key in place:
-        try:
-            mark: Any = node
-            line, column = (number + 1 for number in (mark.lc.key(key) if isinstance(node, dict) else mark.lc.item(key)))
-            node = node[key]
-        except (KeyError, AttributeError, TypeError, IndexError):
-            break
-    message = str(item["msg"])
-    if item["type"] == "consent":
-        place, (line, column) = ("consent",), (number + 1 for number in given.lc.key("consent"))
-    if item["type"] == "extra_forbidden":
-        model = Consent if place[0] == "consent" and len(place) > 1 else Column if len(place) > 2 else Card
-        message = f"unknown key{did_you_mean(str(place[-1]), model.model_fields)}"
-    elif item["type"] == "missing":
-        message = "is missing"
-    elif item["type"] == "literal_error":
-        message = f'"{item["input"]}" is not allowed{did_you_mean(str(item["input"]), str(item["ctx"]["expected"]).replace(" or ", ", ").replace(chr(39), "").split(", "))}'
-    return Problem(message, path=".".join(map(str, place)), file=name, line=line, column=column)
+    return read_part(path, Card, is_a="a card is a map with id, title, source, licence and purposes", shown=shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from types import UnionType
@@ -16,15 +16,17 @@ from trialsim.errors import DataError, Problem, did_you_mean
 from trialsim.parts import Part
 
 P = TypeVar("P", bound=Part)
+Rule = tuple[tuple[str | int, ...], str]
+"""Where in the file, and what is wrong there."""
 _A_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
 _A_LIST = ("list_type", "tuple_type")
 
 
-def read_part(path: Path | str, model: type[P], *, is_a: str, shown: str | None = None) -> P:
+def read_part(path: Path | str, model: type[P], *, is_a: str, shown: str | None = None, rules: Callable[[P], Iterable[Rule]] | None = None) -> P:
     """The part that a YAML file holds.
 
     `is_a` says what such a file is ("a card is a map with id, title, …"), for a file that holds no map; `shown` names the
-    file in messages. Raises DataError with every problem: no such file, no YAML, unknown keys (with the nearest that
+    file in messages; `rules` are applied to a part that is valid by itself and give what is wrong between its keys. Raises DataError with every problem: no such file, no YAML, unknown keys (with the nearest that
     there is), missing keys, wrong values. A missing key is placed at the map that lacks it.
     """
     path = Path(path)
@@ -33,9 +35,13 @@ def read_part(path: Path | str, model: type[P], *, is_a: str, shown: str | None 
     if not isinstance(given, dict):
         raise DataError(Problem(is_a, file=name))
     try:
-        return model.model_validate(given)
+        part = model.model_validate(given)
     except ValidationError as error:
         raise DataError(_problem(model, given, item, name) for item in error.errors(include_url=False)) from None
+    broken = [Problem(message, path=_dotted(path), file=name, **place_of(given, path)) for path, message in (rules(part) if rules is not None else ())]
+    if broken:
+        raise DataError(broken)
+    return part
 
 
 def place_of(given: Any, path: Sequence[str | int]) -> dict[str, int]:
