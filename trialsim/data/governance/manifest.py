@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ SUFFIX = ".manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Why a model must not be used any more: how many of its patients have withdrawn, and when (ISO 8601).
+    """Why a model must not be used any more, and since when (ISO 8601).
 
-    `n` is None where the model was fitted without identifiers, so that nobody can say whose rows it has read.
+    `persons` are the hashes of its patients who have withdrawn, under the manifest's salt; None where the model was fitted
+    without identifiers, so that nobody can say whose rows it has read.
     """
 
-    n: int | None
     on: str
     reason: str
+    persons: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def read_manifest(path: Path) -> Manifest:
             raise ValueError
         persons = None if given["persons"] is None else frozenset(given["persons"])
         stale = None if given["stale"] is None else Stale(**given["stale"])
+        if stale is not None and stale.persons is not None:
+            stale = replace(stale, persons=tuple(stale.persons))
         return Manifest(**{**given, "salt": bytes.fromhex(given["salt"]), "persons": persons, "stale": stale})
     except (AttributeError, KeyError, TypeError, ValueError):
         raise DataError(Problem(f"is not a manifest of the schema {SCHEMA}", file=shown_path(path))) from None
@@ -125,13 +128,16 @@ def contains(manifest: Manifest, person: str) -> bool | None:
     return None if manifest.persons is None else person_hash(manifest.salt, person) in manifest.persons
 
 
-def mark_stale(path: Path, *, n: int | None, on: date, reason: str) -> Manifest:
-    """Marks the model of a manifest file as stale, at once or not at all. `n` adds to those who withdrew before; the day is the last."""
+def mark_stale(path: Path, persons: Iterable[str] | None, *, on: date, reason: str) -> Manifest:
+    """Marks the model of a manifest file as stale because these persons have withdrawn, at once or not at all.
+
+    `persons` are identifiers, None where the model was fitted without them. They join those who withdrew before; the day is the last.
+    """
     with locked(path):
         manifest = read_manifest(path)
-        before = manifest.stale
-        total = n if before is None else None if before.n is None or n is None else before.n + n
-        marked = replace(manifest, stale=Stale(n=total, on=on.isoformat(), reason=reason))
+        before = () if manifest.stale is None else manifest.stale.persons
+        hashes = None if persons is None or before is None else tuple(sorted({*before, *person_hashes(manifest.salt, persons)}))
+        marked = replace(manifest, stale=Stale(on=on.isoformat(), reason=reason, persons=hashes))
         _write(marked, path)
     return marked
 
@@ -150,7 +156,7 @@ def require_fresh(model_path: Path) -> Manifest:
         raise DataError(Problem(f"the manifest {path.name} is that of another file than the model {name}; fit it anew", file=name))
     if manifest.stale is not None:
         stale = manifest.stale
-        whose = f"{stale.n} of its patients withdrew" if stale.n is not None else "patients withdrew whose rows it may have read"
+        whose = "patients withdrew whose rows it may have read" if stale.persons is None else f"{len(stale.persons)} of its patients withdrew"
         raise DataError(Problem(f"the model {name} is stale: {whose} on {stale.on}; fit it anew without them", file=name))
     return manifest
 
@@ -158,7 +164,7 @@ def require_fresh(model_path: Path) -> Manifest:
 def _write(manifest: Manifest, path: Path) -> None:
     fields = {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}
     persons = None if manifest.persons is None else sorted(manifest.persons)
-    stale = None if manifest.stale is None else {"n": manifest.stale.n, "on": manifest.stale.on, "reason": manifest.stale.reason}
+    stale = None if manifest.stale is None else asdict(manifest.stale)
     given = fields | {"schema": SCHEMA, "salt": manifest.salt.hex(), "n_persons": None if persons is None else len(persons), "persons": persons, "stale": stale}
     write_whole(path, json.dumps(given, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
