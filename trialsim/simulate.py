@@ -102,6 +102,7 @@ def compile_trial(cell: Cell, directory: Path, *, device: str = "cpu") -> Trial:
     twins = TwinModel(truth, arms=arms, visits=visits, cohort=cohort_model)
     eligibility = population.eligibility
     measured = measured_at(protocol, visits)
+    twins.calibrate_curves(lambda streams, block, n: _eligible(cohort_model, eligibility, streams, block, n))
     twins.calibrate_missing_values(measured, lambda streams, block, n: _eligible(cohort_model, eligibility, streams, block, n))
     endpoints = {
         name: Endpoint(

@@ -68,7 +68,6 @@ def test_every_form_of_the_section_is_read_and_written_back() -> None:
 def test_what_cannot_run_is_named_with_its_place() -> None:
     named = {".".join(map(str, path)): list(part.unsupported()) for path, part in walk(Truth.model_validate(WHOLE))}
     assert {path: phrases for path, phrases in named.items() if phrases} == {
-        "outcomes.curve": ["from_curve"],
         "outcomes.pk": ["pkpd"],
         "outcomes.relapse": ["time_trend of an outcome", "dependence between outcomes"],
         "intercurrent_events.rescue": ["an intercurrent event that changes outcomes or follow-up"],

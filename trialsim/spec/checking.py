@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trialsim.cohort.calibration.published_curve import DIRECTORY
 from trialsim.errors import Problem
 from trialsim.spec import rules
 from trialsim.spec.cells import Pair
@@ -40,7 +41,7 @@ def check_cell(body: Node, pair: Pair, settable: frozenset[str], directory: File
     substitution = Substitution(pair.environment, known=settable, cell=f"design {pair.design.name}, scenario {pair.scenario.name}")
     nodes = substitution.apply(body)
     data = plain(nodes)
-    protocol, found = validated(data)
+    protocol, found = validated(data, directory)
     invalid = {item.path for item in found}
     found += [item for item in rules.check(protocol, Names.of(data, protocol, directory)) if item.path not in invalid]
     failed = substitution.failed
@@ -54,13 +55,13 @@ def _related(path: Path, failed: Path) -> bool:
     return path[:shared] == failed[:shared]
 
 
-def validated(data: dict[str, Any]) -> tuple[Protocol, list[Found]]:
-    """The protocol in `data` as far as it is valid, and what is not."""
+def validated(data: dict[str, Any], directory: FilePath | None = None) -> tuple[Protocol, list[Found]]:
+    """The protocol in `data` as far as it is valid, and what is not. `directory`: where the files lie that it names."""
     found: list[Found] = []
     remaining = data
     for _ in range(len(Protocol.model_fields)):
         try:
-            protocol = Protocol.model_validate(remaining)
+            protocol = Protocol.model_validate(remaining, context={DIRECTORY: directory})
         except ValidationError as error:
             wrong = explain(error, Protocol, remaining)
             found += wrong

@@ -80,7 +80,9 @@ class Reach:
             key = f"{cell}{outcomes}"
             if key not in self._events_per_patient:
                 try:
-                    twins = twins or TwinModel(truth, arms=tuple(protocol.arms), visits=visits, cohort=model)
+                    if twins is None:
+                        twins = TwinModel(truth, arms=tuple(protocol.arms), visits=visits, cohort=model)
+                        twins.calibrate_curves(lambda *_: cohort or Cohort(columns={}))
                 except NotSupportedError:
                     return
                 self._events_per_patient[key] = events_per_patient(twins, outcomes, share, cohort)

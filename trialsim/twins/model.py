@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trialsim.cohort import CohortModel
+from trialsim.cohort.calibration.marginal_hazard import baseline_hazards
 from trialsim.errors import NotSupportedError, Problem, ProtocolError, did_you_mean
 from trialsim.records import Cohort
 from trialsim.rng import Block, Streams
@@ -23,11 +25,13 @@ from trialsim.twins.build import NO_VISIT, BaselineValue, EventKernel, ValueKern
 from trialsim.twins.count_value import CountValue
 from trialsim.twins.dropout import Dropout
 from trialsim.twins.event_time import EventTime
+from trialsim.twins.events import FromCurve
 from trialsim.twins.illness_death_times import Course as IllnessDeathCourse
 from trialsim.twins.illness_death_times import IllnessDeathEvent
 from trialsim.twins.missing_values import MissingValues
 from trialsim.twins.problems import problems
 from trialsim.twins.recurrence import Course, FirstEvent, Recurrence
+from trialsim.twins.step_hazard import StepHazard
 from trialsim.twins.trajectory import TrajectoryValue
 from trialsim.twins.truth import Truth
 from trialsim.twins.values.bernoulli import BinaryValue
@@ -60,6 +64,7 @@ class TwinModel:
         self._dropout: Dropout | None = dropout_laws(truth, self.arms, levels)
         declared = {name: getattr(process, "baseline", None) for name, process in truth.outcomes.items()}
         self._baselines = {name: baseline for name, baseline in declared.items() if isinstance(baseline, str)}
+        self._curves = {name: process for name, process in truth.outcomes.items() if isinstance(process, FromCurve) and process.of == "population"}
         self._missing_values = {outcome: MissingValues(part, self.visits) for outcome, part in truth.missing_data.items()}
 
     # What happens -------------------------------------------------------------------------------------------------------
@@ -153,6 +158,18 @@ class TwinModel:
     def has_missing_values(self, outcome: str) -> bool:
         """Whether values of the outcome go missing though the patient comes to the visit."""
         return outcome in self._missing_values
+
+    def calibrate_curves(self, cohort: Callable[[Streams, Block, int], Cohort]) -> None:
+        """Moves the hazards of outcomes that follow the published curve of a population; `cohort` draws eligible patients."""
+        for outcome, curve in self._curves.items():
+            process = self._events[outcome]
+            assert isinstance(process, EventTime)
+            if process.predictor is None:
+                continue
+            expected = process.predictor(cohort(Streams("curve"), Block(0, 1), CALIBRATION))
+            if expected is not None:
+                hazards = baseline_hazards(np.array(curve.breaks), np.array(curve.hazards), expected.cpu().numpy().ravel())
+                self._events[outcome] = EventTime(StepHazard(curve.breaks, hazards.tolist()), process.predictor, process.effects)
 
     def calibrate_missing_values(self, visits: Mapping[str, Sequence[str]], cohort: Callable[[Streams, Block, int], Cohort]) -> None:
         """Find how likely values have to be missing for the declared rates. `visits` at which each outcome is measured; `cohort` draws eligible patients."""

@@ -18,8 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
+from trialsim.cohort.calibration.published_curve import PublishedCurve
 from trialsim.cohort.population import DataSource, FittedSource
 from trialsim.errors import UsageError
+from trialsim.parts import walk
 from trialsim.spec import Study
 from trialsim.spec.loading import read_file
 
@@ -93,7 +95,7 @@ def _extended(protocol: Path) -> Iterator[Path]:
 
 
 def _sources(study: Study) -> Iterator[Path]:
-    """Data, cards and fitted cohorts of all cells, but for those with an absolute path."""
+    """Data, cards, fitted cohorts and published curves of all cells, but for those with an absolute path."""
     folder = _absolute(Path(study.path)).parent
     for cell in study.cells():
         source = cell.protocol.population.source if cell.protocol.population is not None else None
@@ -102,4 +104,5 @@ def _sources(study: Study) -> Iterator[Path]:
             named = (source.data, source.card)
         elif isinstance(source, FittedSource):
             named = (source.cohort,)
+        named = (*named, *(part.from_curve for _, part in walk(cell.protocol) if isinstance(part, PublishedCurve)))
         yield from (_absolute(folder / name) for name in named if name is not None and not os.path.isabs(name))

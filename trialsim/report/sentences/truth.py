@@ -11,6 +11,7 @@ from trialsim.report.wording import rate as per_time
 from trialsim.spec.protocol import Protocol
 from trialsim.twins.effects import ByCovariate, Effect
 from trialsim.twins.events import IllnessDeath, Recurrent
+from trialsim.twins.events.from_curve import FromCurve
 from trialsim.twins.missing_values import MissingData
 from trialsim.twins.not_yet import IntercurrentEvent
 from trialsim.twins.process import EventLaw, OutcomeProcess
@@ -67,6 +68,13 @@ def _outcome(name: str, process: OutcomeProcess) -> Iterator[str]:
         yield f"Under the reference arm{base} events of {name} come again at random at a mean rate of {per_time(process.rate)}{frailty}."
     elif isinstance(process, Ordinal):
         yield f"Under the reference arm{base} {name} is an ordered category: {levels(process.probs)}, from the lowest to the highest."
+    elif isinstance(process, FromCurve):
+        whose = "of the whole population" if process.of == "population" else "of the published curve"
+        where = "" if process.of == "population" else base
+        yield (
+            f"Under the reference arm{where} the survival {whose} without {name} is that of {process.from_curve}, "
+            f"as a hazard that is constant in {len(process.pieces)} pieces."
+        )
     elif isinstance(process, EventLaw):
         yield f"Under the reference arm{base} the time to {name} follows {law(process, hazard=True, what='have the event')}."
     elif hasattr(process, "dist"):

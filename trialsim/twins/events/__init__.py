@@ -3,12 +3,12 @@
 from trialsim.twins.events.cure_mixture import CureMixture
 from trialsim.twins.events.exponential import Exponential
 from trialsim.twins.events.fitted import FittedEventTime
+from trialsim.twins.events.from_curve import FromCurve
 from trialsim.twins.events.gamma import Gamma
 from trialsim.twins.events.gompertz import Gompertz
 from trialsim.twins.events.illness_death import IllnessDeath
 from trialsim.twins.events.loglogistic import LogLogistic
 from trialsim.twins.events.lognormal import LogNormal
-from trialsim.twins.events.not_yet import FromCurve
 from trialsim.twins.events.piecewise_exponential import HazardPiece, PiecewiseExponential
 from trialsim.twins.events.recurrent import Recurrent
 from trialsim.twins.events.weibull import Weibull
