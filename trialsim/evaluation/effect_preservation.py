@@ -70,6 +70,12 @@ class Effect:
         return f"{self.outcome}: {what}, {self.arm} against {self.reference}"
 
     @property
+    def phrase(self) -> str:
+        """The effect in a sentence."""
+        what = "log hazard ratio" if self.scale == "log_hazard_ratio" else "difference in means"
+        return f"the {what} of {self.outcome} ({self.arm} against {self.reference}){'' if self.subgroup is None else f' among {self.subgroup}'}"
+
+    @property
     def error(self) -> float:
         return self.synthetic - self.real
 
@@ -178,31 +184,41 @@ class _Question:
 def _questions(pair: SideBySide) -> list[_Question]:
     found = []
     for place, arm in enumerate(pair.arms[1:], start=1):
-        groups = [(group == place, (group == place) | (group == 0)) for group in (pair.real_arm, pair.synthetic_arm)]
+        in_real, in_synthetic = ((group == place, (group == place) | (group == 0)) for group in (pair.real_arm, pair.synthetic_arm))
         for outcome in pair.roles.events:
-            real, synthetic = ((*pair.follow_up(outcome, side), *group) for side, group in zip(("real", "synthetic"), groups, strict=True))
-            found.append(_Question(outcome, arm, pair.arms[0], "log_hazard_ratio", (real, synthetic)))
+            sides = (*pair.follow_up(outcome, "real"), *in_real), (*pair.follow_up(outcome, "synthetic"), *in_synthetic)
+            found.append(_Question(outcome, arm, pair.arms[0], "log_hazard_ratio", sides))
         for column in pair.columns:
             if column.role == "value" and len(column.levels) <= 2:
-                ours, theirs = ((values, None, *group) for values, group in zip((column.real, column.synthetic), groups, strict=True))
-                found.append(_Question(column.name, arm, pair.arms[0], "difference_in_means", (ours, theirs)))
+                values = (column.real, None, *in_real), (column.synthetic, None, *in_synthetic)
+                found.append(_Question(column.name, arm, pair.arms[0], "difference_in_means", values))
     return found
 
 
 def _effect(question: _Question, group: Subgroup, subgroup: str | None) -> Effect | str:
     """The effect, or why there is none."""
-    estimates, errors, sizes, sd = [], [], [], 1.0
+    fits: list[tuple[float, float, int]] = []
     for where, (values, event, test, in_two), rows in zip(("real", "synthetic"), question.sides, (group.real, group.synthetic), strict=True):
         known = rows & in_two & ~np.isnan(values)
         estimate, error, failure = _estimate(values[known], None if event is None else event[known], test[known])
         if failure:
             return f"{FAILURES[failure]} among the {where} patients"
-        if event is None and where == "real":
-            sd = float(values[known].std(ddof=1))
-        estimates.append(estimate)
-        errors.append(error)
-        sizes.append(int(known.sum()))
-    return Effect(question.outcome, question.arm, question.reference, question.scale, subgroup, *estimates, *errors, *sizes, sd)
+        fits.append((estimate, error, int(known.sum())))
+    values, event, _, in_two = question.sides[0]
+    return Effect(
+        outcome=question.outcome,
+        arm=question.arm,
+        reference=question.reference,
+        scale=question.scale,
+        subgroup=subgroup,
+        real=fits[0][0],
+        synthetic=fits[1][0],
+        real_se=fits[0][1],
+        mcse=fits[1][1],
+        n_real=fits[0][2],
+        n_synthetic=fits[1][2],
+        sd=1.0 if event is not None else float(np.nanstd(values[in_two], ddof=1)),
+    )
 
 
 def _estimate(values: Array, event: Mask | None, test: Mask) -> tuple[float, float, int]:
@@ -214,5 +230,6 @@ def _estimate(values: Array, event: Mask | None, test: Mask) -> tuple[float, flo
         fit = cox_arm_only(EventData(time=column, event=torch.from_numpy(event)[None], group=arm))
         return float(fit.estimate), float(fit.std_error), int(fit.failure)
     found = WELCH.estimate(ValueData(value=column, group=arm), favours=1)
-    assert found.estimate is not None and found.std_error is not None
+    assert found.estimate is not None
+    assert found.std_error is not None
     return float(found.estimate), float(found.std_error), int(found.failure)

@@ -36,6 +36,12 @@ class SubgroupCalibration:
     sd: float
 
     @property
+    def phrase(self) -> str:
+        """The quantity in words."""
+        what = f"{self.quantity} without {self.outcome}" if self.unit == "probability" else f"the mean of {self.outcome}"
+        return f"{what} among {self.subgroup}"
+
+    @property
     def z(self) -> float:
         """The error in standard errors."""
         return self.error.estimate / self.error.se if self.error.se > 0 else float("nan")
@@ -88,7 +94,7 @@ def _of_event(outcome: str, group: Subgroup, real: tuple[Array, Mask], synthetic
         curve = survival_curve(time[known], event[known])
         estimates.append(float(curve.at(horizon)))
         errors.append(curve.se(horizon))
-    error = Measured(estimates[1] - estimates[0], float(np.hypot(*errors)), sizes[0], sizes[1])
+    error = Measured(estimates[1] - estimates[0], math.hypot(*errors), sizes[0], sizes[1])
     return SubgroupCalibration(outcome, f"survival to {horizon:g}", group.name, estimates[0], estimates[1], error, "probability", 1.0)
 
 

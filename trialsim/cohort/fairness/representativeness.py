@@ -192,5 +192,7 @@ def _reweighted(pair: SideBySide, target: Target, side: str) -> Reweighting:
     if n == 0:
         return Reweighting(side, 0, None, False, tuple(dict.fromkeys(name for name, _, _ in features)))
     found = balance(x[complete], np.array([value for _, _, value in features]))
-    missed = () if found.converged else tuple(dict.fromkeys(features[place][0] for place in np.argsort(-np.abs(found.miss))[:3] if abs(found.miss[place]) > 1e-6))
+    missed = (
+        () if found.converged else tuple(dict.fromkeys(features[place][0] for place in np.argsort(-np.abs(found.miss))[:3] if abs(found.miss[place]) > 1e-6))
+    )
     return Reweighting(side, n, found.ess if found.converged else None, found.converged, missed)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import BeforeValidator, Field
 
 from trialsim.cohort.fidelity.side_by_side import SideBySide
 from trialsim.data import read_table, shown_path
+from trialsim.data.part_file import Rule, read_part
 from trialsim.errors import DataError, Problem, did_you_mean
+from trialsim.parts import Part
 
 HEADER = ("column", "level", "mean", "sd", "proportion", "goal")
 
@@ -37,6 +38,31 @@ class Target:
     shares: Mapping[str, Mapping[str, float]]
     goals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     n: int | None = None
+
+
+def _named(given: Any) -> Any:
+    """Keys as text: YAML reads the level 0 as a number."""
+    return {str(key): value for key, value in given.items()} if isinstance(given, dict) else given
+
+
+Shares = Annotated[dict[str, float], BeforeValidator(_named)]
+
+
+class MarginOf(Part):
+    """The published margin of one column: a mean with its SD, or proportions of levels."""
+
+    mean: float | None = Field(default=None, description="The mean of a number.")
+    sd: float | None = Field(default=None, description="Its standard deviation.")
+    proportions: Shares | None = Field(default=None, description="Level → share.")
+
+
+class TargetFile(Part):
+    """A target population as published margins."""
+
+    name: str = Field(default="", description="What population it is.")
+    n: int | None = Field(default=None, description="Of how many people.")
+    columns: dict[str, MarginOf] = Field(default_factory=dict, description="Column → margin.")
+    goals: dict[str, Shares] = Field(default_factory=dict, description="Column → level → share of the patients to be enrolled; absent: the proportions.")
 
 
 def load_target(path: Path | str, pair: SideBySide) -> Target:
@@ -84,56 +110,57 @@ def _level(name: str, given: Any, pair: SideBySide) -> str | None:
 
 
 class _Gathering:
-    """Collects margins and every problem, each with its line."""
+    """Collects margins, and every problem with its place: a path of keys or a line."""
 
-    def __init__(self, shown: str, pair: SideBySide):
-        self.shown, self.pair = shown, pair
-        self.problems: list[Problem] = []
+    def __init__(self, pair: SideBySide):
+        self.pair = pair
+        self.problems: list[tuple[Any, str]] = []
         self.numbers: dict[str, NumberTarget] = {}
         self.shares: dict[str, dict[str, float]] = {}
         self.goals: dict[str, dict[str, float]] = {}
 
-    def problem(self, message: str, line: int | None) -> None:
-        self.problems.append(Problem(message, file=self.shown, line=line))
+    def problem(self, message: str, place: Any) -> None:
+        self.problems.append((place, message))
 
-    def number(self, name: str, mean: Any, sd: Any, line: int | None) -> None:
+    def number(self, name: str, mean: Any, sd: Any, place: Any) -> None:
         wrong = _check_column(name, self.pair, number=True)
-        values = [_finite(mean), None if sd is None else _finite(sd)]
+        middle, spread = _finite(mean), None if sd is None else _finite(sd)
         if wrong is not None:
-            self.problem(wrong, line)
-        elif values[0] is None or (sd is not None and values[1] is None):
-            self.problem(f"the mean and SD of {name} are numbers, not {mean if values[0] is None else sd}", line)
-        elif values[1] is not None and values[1] <= 0:
-            self.problem(f"the SD of {name} is above 0, not {values[1]:g}", line)
+            self.problem(wrong, place)
+        elif middle is None or (sd is not None and spread is None):
+            self.problem(f"the mean and SD of {name} are finite numbers, not {mean if middle is None else sd}", place)
+        elif spread is not None and spread <= 0:
+            self.problem(f"the SD of {name} is above 0, not {spread:g}", place)
         elif name in self.numbers:
-            self.problem(f'"{name}" is given twice', line)
+            self.problem(f'"{name}" is given twice', place)
         else:
-            self.numbers[name] = NumberTarget(values[0], values[1])
+            self.numbers[name] = NumberTarget(middle, spread)
 
-    def share(self, name: str, level: Any, value: Any, line: int | None, *, goal: bool = False) -> None:
+    def share(self, name: str, level: Any, value: Any, place: Any, *, goal: bool = False) -> None:
         wrong = _check_column(name, self.pair, number=False)
         if wrong is not None:
-            self.problem(wrong, line)
+            self.problem(wrong, place)
             return
         label, share = _level(name, level, self.pair), _finite(value)
         if label is None:
-            self.problem(f'"{level}" is not a level of "{name}"', line)
+            self.problem(f'"{level}" is not a level of "{name}"', place)
         elif share is None or not 0 <= share <= 1:
-            self.problem(f"a share lies between 0 and 1; {name} = {level} has {value}", line)
+            self.problem(f"a share lies between 0 and 1; {name} = {level} has {value}", place)
         else:
-            place = (self.goals if goal else self.shares).setdefault(name, {})
-            if label in place:
-                self.problem(f"{name} = {level} is given twice", line)
-            place[label] = share
+            found = (self.goals if goal else self.shares).setdefault(name, {})
+            if label in found:
+                self.problem(f"{name} = {level} is given twice", place)
+            found[label] = share
 
-    def target(self, name: str, n: int | None = None) -> Target:
+    def finish(self, place: Callable[[str], Any]) -> None:
+        """What can only be said of the whole."""
         for column, shares in self.shares.items():
             if sum(shares.values()) > 1 + 1e-6:
-                self.problem(f"the proportions of {column} sum to {sum(shares.values()):g}, which is above 1", None)
-        if self.problems:
-            raise DataError(self.problems)
-        if not (self.numbers or self.shares or self.goals):
-            raise DataError(Problem("names no column of the model", file=self.shown))
+                self.problem(f"the proportions of {column} sum to {sum(shares.values()):g}, which is above 1", place(column))
+        if not (self.numbers or self.shares or self.goals or self.problems):
+            self.problem("names no column of the model", place(""))
+
+    def target(self, name: str, n: int | None = None) -> Target:
         return Target(name, self.numbers, self.shares, self.goals or self.shares, n)
 
 
@@ -146,50 +173,26 @@ def _finite(value: Any) -> float | None:
 
 
 def _from_yaml(path: Path, shown: str, pair: SideBySide) -> Target:
-    try:
-        given = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(Problem("there is no such file", file=shown)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(Problem(f"cannot be read: {error}", file=shown)) from None
-    except MarkedYAMLError as error:
-        line = None if error.problem_mark is None else error.problem_mark.line + 1
-        raise DataError(Problem(f"is not valid YAML: {' '.join(str(error.problem or error).split())}", file=shown, line=line)) from None
-    except YAMLError as error:
-        raise DataError(Problem(f"is not valid YAML: {' '.join(str(error).split())}", file=shown)) from None
-    if not isinstance(given, Mapping) or not isinstance(given.get("columns", {}), Mapping) or not isinstance(given.get("goals", {}), Mapping):
-        raise DataError(Problem("a target population is a map with columns (and name, n, goals)", file=shown))
-    gathering = _Gathering(shown, pair)
-    for key in given:
-        if key not in ("name", "n", "columns", "goals"):
-            gathering.problem(f'unknown key "{key}"{did_you_mean(str(key), ("name", "n", "columns", "goals"))}', _line(given, key))
-    for name, margin in given.get("columns", {}).items():
-        line = _line(given["columns"], name)
-        if not isinstance(margin, Mapping) or not (set(margin) <= {"mean", "sd"} and "mean" in margin or set(margin) == {"proportions"}):
-            gathering.problem(f"{name} is {{mean, sd}} or {{proportions: {{level: share}}}}", line)
-        elif "mean" in margin:
-            gathering.number(str(name), margin["mean"], margin.get("sd"), line)
-        elif not isinstance(margin["proportions"], Mapping):
-            gathering.problem(f"the proportions of {name} are a map of level to share", line)
-        else:
-            for level, value in margin["proportions"].items():
-                gathering.share(str(name), level, value, line)
-    for name, goals in given.get("goals", {}).items():
-        line = _line(given["goals"], name)
-        if not isinstance(goals, Mapping):
-            gathering.problem(f"the goals of {name} are a map of level to share", line)
-            continue
-        for level, value in goals.items():
-            gathering.share(str(name), level, value, line, goal=True)
-    n = given.get("n")
-    return gathering.target(str(given.get("name", path.stem)), int(n) if isinstance(n, int) else None)
+    gathering = _Gathering(pair)
 
+    def rules(given: TargetFile) -> Iterable[Rule]:
+        for name, margin in given.columns.items():
+            place = ("columns", name)
+            if (margin.mean is None) == (margin.proportions is None) or (margin.sd is not None and margin.mean is None):
+                gathering.problem("is a mean (with sd) or proportions", place)
+            elif margin.proportions is None:
+                gathering.number(name, margin.mean, margin.sd, place)
+            else:
+                for level, value in margin.proportions.items():
+                    gathering.share(name, level, value, (*place, "proportions"))
+        for name, goals in given.goals.items():
+            for level, value in goals.items():
+                gathering.share(name, level, value, ("goals", name), goal=True)
+        gathering.finish(lambda name: ("columns", name))
+        return gathering.problems
 
-def _line(node: Any, key: Any) -> int | None:
-    try:
-        return int(node.lc.key(key)[0]) + 1
-    except (AttributeError, KeyError, TypeError):
-        return None
+    given = read_part(path, TargetFile, is_a="a target population is a map with columns (and name, n, goals)", shown=shown, rules=rules)
+    return gathering.target(given.name or path.stem, given.n)
 
 
 def _margin_rows(path: Path, shown: str) -> list[tuple[int, dict[str, str]]] | None:
@@ -211,9 +214,11 @@ def _margin_rows(path: Path, shown: str) -> list[tuple[int, dict[str, str]]] | N
 
 
 def _from_rows(path: Path, shown: str, rows: list[tuple[int, dict[str, str]]], pair: SideBySide) -> Target:
-    gathering = _Gathering(shown, pair)
+    gathering = _Gathering(pair)
+    lines: dict[str, int] = {}
     for line, row in rows:
         name, level = row["column"], row.get("level", "")
+        lines[name] = line
         if row.get("mean"):
             gathering.number(name, row["mean"], row.get("sd") or None, line)
         if row.get("proportion"):
@@ -222,28 +227,37 @@ def _from_rows(path: Path, shown: str, rows: list[tuple[int, dict[str, str]]], p
             gathering.share(name, level, row["goal"], line, goal=True)
         if not (row.get("mean") or row.get("proportion") or row.get("goal")):
             gathering.problem(f'the line of "{name}" has no mean, proportion or goal', line)
+    gathering.finish(lines.get)
+    _refuse(gathering, shown)
     return gathering.target(path.stem)
+
+
+def _refuse(gathering: _Gathering, shown: str) -> None:
+    if gathering.problems:
+        raise DataError([Problem(message, file=shown, line=line) for line, message in gathering.problems])
 
 
 def _from_patients(path: Path, shown: str, pair: SideBySide) -> Target:
     table = read_table(path, shown=shown)
-    gathering = _Gathering(shown, pair)
+    gathering = _Gathering(pair)
     for column in pair.covariates:
         if column.name not in table.meaning:
             continue
         if column.levels:
-            total = sum(int(table.equals(column.name, level).sum()) for level in column.levels)
+            counts = {level: int(table.equals(column.name, level).sum()) for level in column.levels}
+            total = sum(counts.values())
             if total == 0:
                 gathering.problem(f'no row of "{column.name}" has one of its levels ({", ".join(column.levels)})', None)
-                continue
-            for level in column.levels:
-                gathering.share(column.name, level, float(table.equals(column.name, level).sum()) / total, None)
-        else:
-            values = table.numbers(column.name)
-            known = values[~np.isnan(values)]
-            if len(known) < 2:
-                gathering.problem(f'the column "{column.name}" has {len(known)} values', None)
-            else:
-                spread = float(known.std(ddof=1))
-                gathering.number(column.name, float(known.mean()), spread if spread > 0 else None, None)
+            for level, count in counts.items() if total else ():
+                gathering.share(column.name, level, count / total, None)
+            continue
+        values = table.numbers(column.name)
+        known = values[~np.isnan(values)]
+        if len(known) < 2:
+            gathering.problem(f'the column "{column.name}" has {len(known)} values', None)
+            continue
+        spread = float(known.std(ddof=1))
+        gathering.number(column.name, float(known.mean()), spread if spread > 0 else None, None)
+    gathering.finish(lambda _: None)
+    _refuse(gathering, shown)
     return gathering.target(path.stem, table.n)

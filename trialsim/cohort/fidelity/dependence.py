@@ -9,6 +9,7 @@ left to the classifier.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def dependence(pair: SideBySide, *, n_worst: int = 10) -> Dependence:
     features = [feature for column in pair.columns for feature in _features(column)]
     names = tuple(name for name, _, _, _ in features)
     owners = [owner for _, owner, _, _ in features]
-    real, synthetic = (np.stack([feature[side] for feature in features], axis=1) for side in (2, 3))
+    real = np.stack([ours for _, _, ours, _ in features], axis=1)
+    synthetic = np.stack([theirs for _, _, _, theirs in features], axis=1)
     ours, theirs = pairwise_correlation(real), pairwise_correlation(synthetic)
     free = np.array([[one.name != two.name and not pair.is_bound(one.name, two.name) for two in owners] for one in owners])
     error = np.where(free, theirs - ours, np.nan)
@@ -91,9 +93,7 @@ def dependence(pair: SideBySide, *, n_worst: int = 10) -> Dependence:
     sizes = np.abs(error[rows, columns])
     outcome = np.array([owner.role != "covariate" for owner in owners])
     with_outcome = outcome[rows] | outcome[columns]
-    by_role = {
-        name: float(sizes[which].max()) for name, which in (("covariates", ~with_outcome), ("with an outcome or the arm", with_outcome)) if which.any()
-    }
+    by_role = {name: float(sizes[which].max()) for name, which in (("covariates", ~with_outcome), ("with an outcome or the arm", with_outcome)) if which.any()}
     return Dependence(
         features=names,
         real=ours,
@@ -111,10 +111,11 @@ def _features(column: ComparedColumn) -> list[tuple[str, ComparedColumn, Array, 
     """(name, column, real, synthetic) of the numbers that stand for a column."""
     if len(column.levels) <= 2:
         return [(column.name, column, column.real, column.synthetic)]
-    return [
-        (f"{column.name} = {level}", column, *(np.where(np.isnan(side), np.nan, (side == place).astype(np.float64)) for side in (column.real, column.synthetic)))
-        for place, level in enumerate(column.levels)
-    ]
+    found = []
+    for place, level in enumerate(column.levels):
+        ours, theirs = (np.where(np.isnan(side), np.nan, (side == place).astype(np.float64)) for side in (column.real, column.synthetic))
+        found.append((f"{column.name} = {level}", column, ours, theirs))
+    return found
 
 
 def pairwise_correlation(x: Array) -> Array:
@@ -169,9 +170,7 @@ def _rule_kept(column: ComparedColumn, source: ComparedColumn) -> RuleKept:
     both = ~np.isnan(column.real) & ~np.isnan(source.real)
     middles = [float(np.median(source.real[both & (column.real == value)])) for value in values]
     values = values[np.argsort(middles, kind="stable")]
-    cuts = [
-        _cut(source.real[both & (column.real == low)], source.real[both & (column.real == high)]) for low, high in zip(values[:-1], values[1:], strict=True)
-    ]
+    cuts = [_cut(source.real[both & (column.real == low)], source.real[both & (column.real == high)]) for low, high in pairwise(values.tolist())]
 
     def exceptions(target: Array, x: Array) -> float:
         there = ~np.isnan(target) & ~np.isnan(x)

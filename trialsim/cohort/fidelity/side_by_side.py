@@ -136,9 +136,7 @@ def _role(name: str, roles: OutcomeRoles) -> Role:
     return "value" if name in roles.values else "covariate"
 
 
-def _arms(
-    real: PatientTable, synthetic: PatientTable, arm: str | None, reference: str | None
-) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+def _arms(real: PatientTable, synthetic: PatientTable, arm: str | None, reference: str | None) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
     if arm is None:
         return ("all",), np.zeros(real.n, dtype=np.int64), np.zeros(synthetic.n, dtype=np.int64)
     names_real, real_code = _labelled(real, arm)

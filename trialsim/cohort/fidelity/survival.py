@@ -55,7 +55,7 @@ def survival_curve(time: Array, event: Mask) -> SurvivalCurve:
     order = np.sort(time)
     moments, events = np.unique(time[event], return_counts=True)
     at_risk = (len(time) - np.searchsorted(order, moments, side="left")).astype(np.float64)
-    survival = np.cumprod(1.0 - events / at_risk) if len(moments) else np.empty(0)
+    survival: Array = np.cumprod(1.0 - events / at_risk, dtype=np.float64)
     return SurvivalCurve(moments, survival, at_risk, events.astype(np.float64), len(time))
 
 
