@@ -38,10 +38,15 @@ def read_rows(path: Path) -> pa.Table:
             raise DataError(Problem("the file is empty", file=shown))
         _check_header(header, shown)
         ragged: list[Any] = []
+
+        def set_aside(row: Any) -> str:
+            ragged.append(row)
+            return "skip"
+
         table = pyarrow.csv.read_csv(
             str(path),
             read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: (ragged.append(row), "skip")[1]),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside),
             convert_options=pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in header}, strings_can_be_null=False),
         )
     except UnicodeDecodeError:

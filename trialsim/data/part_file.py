@@ -49,12 +49,18 @@ def place_of(given: Any, path: Sequence[str | int]) -> dict[str, int]:
     place: dict[str, int] = {}
     for key in path:
         try:
-            line, column = given.lc.key(key) if isinstance(given, dict) else given.lc.item(key)
+            marks = given.lc
+            line, column = marks.key(key) if isinstance(given, dict) else marks.item(key)
             given = given[key]
         except (KeyError, AttributeError, TypeError, IndexError):
             break
         place = {"line": line + 1, "column": column + 1}
     return place
+
+
+def place_in_file(path: Path, keys: Sequence[str | int]) -> dict[str, int]:
+    """`place_of` in a file that could be read before."""
+    return place_of(_read_yaml(path, str(path)), keys)
 
 
 def plain(given: Any) -> Any:

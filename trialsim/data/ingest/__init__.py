@@ -1,1 +1,9 @@
 """From SOURCES.yaml to one row per patient and a dataset card."""
+
+from __future__ import annotations
+
+from trialsim.data.ingest.declaration import SCHEMA, Ingest
+from trialsim.data.ingest.ingest import CARD, PATIENTS, Ingested, ingest, refuse_taken, write
+from trialsim.data.ingest.rules import read_ingest
+
+__all__ = ["CARD", "PATIENTS", "SCHEMA", "Ingest", "Ingested", "ingest", "read_ingest", "refuse_taken", "write"]

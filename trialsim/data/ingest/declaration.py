@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trialsim.data.card import ColumnType, Purpose, Role
+from trialsim.data.card import ColumnType, Purpose
 from trialsim.data.sources import AnySource
 from trialsim.parts import Part
 from trialsim.units import Duration, PositiveTime
 
 SCHEMA = "trialsim.ingest/1"
 Aggregate = Literal["first", "last", "mean", "median", "min", "max", "count", "any", "slope", "sd"]
+ColumnRole = Literal["covariate", "outcome", "arm", "post_baseline"]
 WHOLE = ("count", "any")
 """The aggregates that count rows and need no number in them."""
 
@@ -120,7 +121,7 @@ class Feature(Part):
     within: PositiveTime | None = Field(default=None, description="Overrides look_back; for an event: follow-up ends after this time.")
     until: End | None = Field(default=None, description="Where follow-up ends: last_seen (default) or a date; with death where that is earlier.")
     source: Names | None = Field(default=None, description="Only from these sources.")
-    role: Role | None = Field(default=None, description="Default: outcome for an event, post_baseline for the date of death, else covariate.")
+    role: ColumnRole | None = Field(default=None, description="Default: outcome for an event, post_baseline for the date of death, else covariate.")
     type: ColumnType | None = Field(default=None, description="Of an attribute. Absent: inferred.")
     levels: tuple[str, ...] = Field(default=(), description="The levels of an attribute in order. Absent: those found.")
     unit: str = Field(default="", description="The unit of an attribute; for `as: age` years, months, weeks or days.")

@@ -101,7 +101,7 @@ class TableSource(FileSource):
 
     def read(self, staging: Staging, *, name: str, folder: Path, codes: frozenset[tuple[str, str]]) -> None:
         """Inserts persons, events and consents. Every event is kept, whatever its code, because follow-up ends at the last."""
-        n_rows = 0
+        n_rows = n_dated = 0
         tables = []
         for path in self.paths(folder):
             try:
@@ -116,10 +116,12 @@ class TableSource(FileSource):
             n_rows += table.num_rows
             staging.connection.register("given", table.rename_columns([f"c{place}" for place in range(table.num_columns)]))
             try:
-                _Reading(self, staging, name=name, path=path, table=table).insert()
+                n_dated += _Reading(self, staging, name=name, path=path, table=table).insert()
             finally:
                 staging.connection.unregister("given")
         staging.count(name, "rows", n_rows)
+        if self.date is not None:
+            staging.count(name, "rows with a date", n_dated)
 
     def _named(self) -> Iterator[str]:
         """The columns that this source names."""
@@ -150,7 +152,8 @@ class _Reading:
         self.at = {column: f"c{place}" for place, column in enumerate(self.columns)}
         self.shown = shown_path(path)
 
-    def insert(self) -> None:
+    def insert(self) -> int:
+        """Inserts everything; returns how many rows have a date."""
         source = self.source
         for column in (source.birth, source.death, source.date, source.stop):
             self._check(column, "TIMESTAMP", "a date (YYYY-MM-DD)")
@@ -168,10 +171,9 @@ class _Reading:
             system = quoted(source.system) if source.system_column is None else self._cell(source.system_column)
             of = {"kind": quoted(source.event), "system": system, "code": self._cell(source.code), "unit": self._cell(source.unit)}
             self._dated(source.value, {**of, "stop": self._time(source.stop)}, where=f"{self._cell(source.code)} IS NOT NULL")
-        if source.date is not None:
-            self._undated()
         if consent is not None:
             self._consents(consent)
+        return 0 if source.date is None else int(self.staging.row(f"SELECT count({self._cell(source.date)}) FROM given")[0])
 
     def _cell(self, column: str | None) -> str:
         """SQL: a cell as trimmed text, null where it is missing; whole numbers without `.0`."""
@@ -249,10 +251,6 @@ class _Reading:
         number = f"TRY_CAST({cell} AS DOUBLE)"
         value = {"value": number, "text": f"CASE WHEN {number} IS NULL THEN {cell} END"}
         self.staging.insert("events", self._rows({**of, "start": self._time(self.source.date), **value}, kept))
-
-    def _undated(self) -> None:
-        (n,) = self.staging.row(f"SELECT count(*) FROM given WHERE {self._cell(self.source.date)} IS NOT NULL")
-        self.staging.count(self.name, f"{self.shown}: rows with a date", n)
 
     def _consents(self, consent: ConsentColumns) -> None:
         of = {
