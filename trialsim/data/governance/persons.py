@@ -64,4 +64,6 @@ def person_hashes(salt: bytes, persons: Iterable[str]) -> list[str]:
 def are_among(salt: bytes, hashes: Collection[str], persons: Iterable[str | None]) -> NDArray[np.bool_]:
     """Whether each identifier has its hash among these."""
     known = frozenset(hashes)
+    if not known:  # as for almost all data: nobody needs to be hashed
+        return np.zeros(sum(1 for _ in persons), dtype=bool)
     return np.array([person is not None and person_hash(salt, person) in known for person in persons], dtype=bool)
