@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from trialsim.data.sources.fhir import Fhir
+from trialsim.data.sources.questionnaire import Questionnaire
 from trialsim.data.sources.source import FileSource, Source
 from trialsim.data.sources.table import TableSource
 
-SOURCES = (TableSource,)
+SOURCES = (Fhir, Questionnaire, TableSource)
 
-# Discriminated as soon as it has two members: Annotated[A | B, Field(discriminator="kind")].
-AnySource = TableSource
+AnySource = Annotated[Fhir | Questionnaire | TableSource, Field(discriminator="kind")]
 """Any source, told apart by `kind`."""
 
-__all__ = ["SOURCES", "AnySource", "FileSource", "Source", "TableSource"]
+__all__ = ["SOURCES", "AnySource", "Fhir", "FileSource", "Questionnaire", "Source", "TableSource"]
