@@ -62,7 +62,7 @@ def test_what_cannot_be_run_yet_is_named():
     population = Population.model_validate(
         {"planned_enrollment": 5, "source": {"data": "d.csv", "card": "c.yaml", "model": "latent_class"}, "calibrate_to": {"age": {"mean": 60}}}
     )
-    assert [phrase for _, part in walk(population) for phrase in part.unsupported()] == ["population.calibrate_to", "population.source.model latent_class"]
+    assert [phrase for _, part in walk(population) for phrase in part.unsupported()] == ["population.source.model latent_class"]
 
 
 def test_outcomes_are_told_apart_by_their_columns():

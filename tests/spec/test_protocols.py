@@ -71,7 +71,7 @@ def test_a_resolved_protocol_has_no_time_but_in_days(path: Path):
             return [
                 pair
                 for k, item in value.items()
-                if k not in ("parameters", "designs", "scenarios", "title", "description", "calibrate_to")
+                if k not in ("parameters", "designs", "scenarios", "title", "description")
                 for pair in texts(item, k)
             ]
         if isinstance(value, list):

@@ -49,7 +49,7 @@ def test_the_alzheimer_example_names_what_is_missing_with_its_place_and_run_refu
 def test_everything_the_language_has_and_the_engine_has_not_is_noted():
     messages = {note.message.removeprefix("not supported yet: ") for note in load(SPECS / "valid" / "not_yet.yaml").notes()}
     wanted = (
-        "opens of an arm (platform trials)", "population.calibrate_to", "visits that repeat (every)", "lag of an endpoint",
+        "opens of an arm (platform trials)", "visits that repeat (every)", "lag of an endpoint",
         "an estimand in a part of the population", "the composite strategy for rescue",
         "an intercurrent event that changes outcomes or follow-up", "randomization by minimization",
         "a hypothesis in two families (response:high in response and key)", "adaptations: drop_arms", "decision_lag", "dose_escalation by boin", "target_mcse of coverage",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from trialsim.cohort.calibration.targets import Target, mismatches
 from trialsim.cohort.correlation import Correlation
 from trialsim.cohort.eligibility import Criterion, check_criteria
 from trialsim.cohort.laws import AnyLaw
@@ -93,11 +94,11 @@ class Population(Part):
     source: Source | None = Field(default=None, description="A fitted cohort model, or the data to fit one to; instead of `covariates`.")
     correlation: Correlation | None = Field(default=None, description="How declared covariates go together; absent: independent.")
     eligibility: dict[str, Criterion] = Field(default_factory=dict, description="Criterion id → criterion; a patient must pass all.")
-    calibrate_to: dict[str, Any] | None = Field(default=None, description="Published targets to reweight the cohort to.")
-
-    def unsupported(self) -> Iterator[str]:
-        if self.calibrate_to is not None:
-            yield "population.calibrate_to"
+    calibrate_to: dict[str, Target] | None = Field(
+        default=None,
+        description="Covariate → what a paper says of the enrolled: the eligible patients are reweighted to it by entropy balancing.",
+        examples=[{"age": {"mean": "61 years", "sd": "9 years"}, "sex": {"proportions": {"female": 0.4}}}],
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -123,6 +124,9 @@ class Population(Part):
                 else:
                     for field, message in criterion.mismatches(levels=law.levels, dimension=law.dimension):
                         add(message, "eligibility", key, field)
+            levels, units = {name: law.levels for name, law in self.covariates.items()}, {name: law.dimension for name, law in self.covariates.items()}
+            for below, message in mismatches(self.calibrate_to or {}, levels_of=levels, units=units):
+                add(message, "calibrate_to", *below.split(".", 1))
             if self.correlation is not None and not wrong:
                 indefinite = self.correlation.indefinite(tuple(self.covariates))
                 if indefinite is not None:
@@ -139,7 +143,12 @@ class Population(Part):
         """
         model = self._model(directory)
         check_criteria(self.eligibility, model)
-        return model
+        if not self.calibrate_to:
+            return model
+        from trialsim.cohort.calibration.calibrated import calibrated_once
+
+        key = f"{self.model_dump_json(exclude={'planned_enrollment'})} {directory} {getattr(model, 'card', {}).get('key', '')}"
+        return calibrated_once(key, model, self.calibrate_to, self.eligibility)
 
     def _model(self, directory: Path) -> CohortModel:
         if self.source is None:

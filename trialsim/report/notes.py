@@ -11,7 +11,7 @@ from trialsim.report.wording import counted, listed
 def notes(run: FinishedRun) -> list[str]:
     """Sentences, the most important first."""
     results = Results(run.rows)
-    return [*_optimism(run), *_failures(results), *_targets(results), *_noise(results), *_conventions(run)]
+    return [*_optimism(run), *_calibration(run), *_failures(results), *_targets(results), *_noise(results), *_conventions(run)]
 
 
 def optimistic_analyses(run: FinishedRun) -> list[str]:
@@ -34,6 +34,17 @@ def _optimism(run: FinishedRun) -> list[str]:
     return [
         f"The gain from adjustment is optimistic: {those} adjust{'s' if len(names) == 1 else ''} for twin_prognosis, the prediction of the same fitted "
         "model that generates the patients. In a real trial the model would be wrong in some way, and the prognosis would explain less of the outcome."
+    ]
+
+
+def _calibration(run: FinishedRun) -> list[str]:
+    population = run.described.protocol.population
+    if population is None or not population.calibrate_to:
+        return []
+    model = population.cohort_model(run.folder)
+    return [
+        f"The cohort is reweighted to published targets: of its eligible patients {getattr(model, 'share', 1.0):.0%} remain as an effective sample size. "
+        "What the targets do not name follows from the cohort model."
     ]
 
 

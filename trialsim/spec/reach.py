@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 
 import numpy as np
 
-from trialsim.cohort import DeclaredCohort, Population, draw_cohort
+from trialsim.cohort import CohortModel, Population, draw_cohort
 from trialsim.conduct.expectation import expected_course_of_twins
 from trialsim.conduct.looks import AnyTrigger, EventsTrigger
 from trialsim.errors import NotSupportedError, ProtocolError
@@ -59,7 +60,11 @@ class Reach:
         population, truth = protocol.population, protocol.truth
         if population is None or population.source is not None:
             return
-        model = DeclaredCohort(population.covariates, population.correlation) if population.covariates else None
+        try:
+            model = population.cohort_model(FilePath()) if population.covariates else None
+        except ProtocolError as error:
+            yield from ((found, 0.0) for found in _found(error, population))
+            return
         cohort = self._cohort(population, model, protocol.simulation.seed or 0) if model is not None else None
         if isinstance(cohort, list):
             yield from ((found, 0.0) for found in cohort)
@@ -90,16 +95,20 @@ class Reach:
             if target > expected * (1 + 1e-6):  # the expectation is an integral, right to about 1e-8
                 yield Found(path, f"{target:g} events of {name} cannot be expected; about {expected:.0f} are, by the end of follow-up"), expected
 
-    def _cohort(self, population: Population, model: DeclaredCohort, seed: int) -> Cohort | list[Found]:
+    def _cohort(self, population: Population, model: CohortModel, seed: int) -> Cohort | list[Found]:
         """A sample of eligible patients, or what is wrong with the criteria."""
         key = f"{seed}{population.model_dump_json(exclude={'planned_enrollment'})}"
         if key not in self._eligible:
             try:
                 self._eligible[key] = draw_cohort(model, population.eligibility, Streams(seed), Block(0, 1), SAMPLE)
             except ProtocolError as error:
-                written = {"population": population.model_dump(by_alias=True)}
-                self._eligible[key] = [Found(split(problem.path, written), problem.message) for problem in error.problems]
+                self._eligible[key] = _found(error, population)
         return self._eligible[key]
+
+
+def _found(error: ProtocolError, population: Population) -> list[Found]:
+    written = {"population": population.model_dump(by_alias=True)}
+    return [Found(split(problem.path, written), problem.message) for problem in error.problems]
 
 
 def events_per_patient(twins: TwinModel, outcomes: Sequence[str], share: Sequence[float], cohort: Cohort | None) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from trialsim.cohort import CovariateLaw, Criterion, Population
+from trialsim.cohort.calibration.targets import Target
 from trialsim.cohort.laws import Bernoulli, Categorical
 from trialsim.cohort.population import DataSource, EventColumns
 from trialsim.report.sentences.passage import Passage, law, levels
-from trialsim.report.wording import counted, listed, number, quantity, value
+from trialsim.report.wording import counted, listed, number, quantity, share, value
 from trialsim.spec.protocol import Protocol
 
 
@@ -21,8 +22,21 @@ def the_population(protocol: Protocol) -> Passage:
     entry = ""
     if population.eligibility:
         entry = f"{_criteria(population.eligibility)} A missing value fails a criterion of either kind."
-    target = "The cohort is reweighted to published targets: " + value(population.calibrate_to) + "." if population.calibrate_to else ""
+    target = ""
+    if population.calibrate_to:
+        said = listed(f"{what} of {name}" for name, part in population.calibrate_to.items() for what in target_words(part))
+        target = f"The eligible patients are reweighted by entropy balancing to what is published of them: {said}."
     return Passage.of("Population", who, [entry, target])
+
+
+def target_words(target: Target) -> Iterator[str]:
+    """`a mean of 61 years`, one for each number."""
+    if target.mean is not None:
+        yield f"a mean of {quantity(target.mean)}" + (f" (SD {quantity(target.sd)})" if target.sd is not None else "")
+    for probability, at in sorted(target.below.items()):
+        yield f"a {'median' if probability == 0.5 else f'{number(100 * probability)} % quantile'} of {quantity(at)}"
+    if target.proportions:
+        yield "the shares " + listed(f"{level} {share(proportion)}" for level, proportion in target.proportions.items())
 
 
 def _covariates(population: Population) -> Iterable[str]:
