@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -73,7 +73,7 @@ class Instrument(Part):
         return {**STANDARDS[standard], **given} if isinstance(standard, str) and standard in STANDARDS else given
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> Instrument:
         if not self.low < self.high:
             raise PydanticCustomError("instrument", "`low` must be below `high`")
         if len({item.lstrip("/") for item in self.items}) < len(self.items):
