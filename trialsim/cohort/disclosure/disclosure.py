@@ -25,8 +25,10 @@ class MembershipAuc:
     """The area under the ROC curve of the stronger membership attack, averaged over refits.
 
     0.5 is a model that tells nobody's membership. `ci_low` and `ci_high` hold at 95 % simultaneously over all patients
-    and all of `subgroups`, of which `worst_subgroup` has the highest lower bound (None: no subgroup has 50 patients).
-    `std_error` counts patients and refits as drawn at random. `attacks` has the mean AUC of each attack by itself.
+    and all of `subgroups`, of which `worst_subgroup` is one that fails, else the one with the highest upper bound
+    (None: no subgroup has 50 patients).
+    `std_error` counts patients and refits as drawn at random. `attacks` has the mean AUC of each attack by itself,
+    `tracing` among them, which sees aggregates and takes no part in the gate unless asked to.
     """
 
     estimate: float
@@ -44,7 +46,8 @@ class Disclosure:
     """The verdict of the membership gate, and further measures that are information only.
 
     `n_needed` is the number of patients at which the interval would settle the verdict at these estimates (None where
-    it is settled, or where no number would settle it). `reasons` are sentences. The further measures are maps of
+    it is settled, or where no number would settle it). `reasons` are sentences. `n_synthetic` is the length of the synthetic tables
+    that were attacked: a longer release was not checked. The further measures are maps of
     numbers as their own modules describe them.
     """
 
@@ -52,6 +55,7 @@ class Disclosure:
     membership_auc: MembershipAuc
     n_needed: int | None
     reasons: tuple[str, ...]
+    n_synthetic: int
     copies: Mapping[str, float]
     distances: Mapping[str, float]
     unique_values: Mapping[str, Mapping[str, float]]
