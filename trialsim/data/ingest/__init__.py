@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trialsim.data.ingest.declaration import SCHEMA, Ingest
-from trialsim.data.ingest.ingest import CARD, PATIENTS, Ingested, ingest, refuse_taken, write
+from trialsim.data.ingest.ingestion import Ingested, ingest
 from trialsim.data.ingest.rules import read_ingest
+from trialsim.data.ingest.writing import CARD, PATIENTS, refuse_taken, write
 
 __all__ = ["CARD", "PATIENTS", "SCHEMA", "Ingest", "Ingested", "ingest", "read_ingest", "refuse_taken", "write"]

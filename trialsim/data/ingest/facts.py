@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from trialsim.data.ingest.declaration import ORIGINS, WHOLE, CodeList, Conversion, Feature, Ingest
 from trialsim.data.staging import Staging
@@ -51,11 +52,11 @@ def gather(staging: Staging, declared: Ingest) -> None:
     joined = "JOIN linked l ON l.source = e.source AND l.id = e.person JOIN source_order o ON o.source = e.source"
     connection.execute(f"""
         CREATE TABLE facts AS
-        SELECT *, row_number() OVER (ORDER BY start NULLS FIRST, place, file, line, list, person, value, text) AS nth FROM (
+        SELECT *, row_number() OVER (ORDER BY start NULLS FIRST, place, file, line, value, text) AS nth FROM (
             SELECT {columns} FROM events e JOIN wanted w ON w.kind IS NULL AND w.system = e.system AND w.code = e.code AND e.kind NOT IN ({undated}) {joined}
             UNION ALL
             SELECT {columns} FROM events e JOIN wanted w ON w.kind = e.kind AND w.code = e.code {joined}
-        )
+        ) ORDER BY list, nth
     """)
 
 
@@ -63,6 +64,24 @@ def numbers_by_unit(staging: Staging, listed: Listed) -> dict[str, int]:
     """Unit as the sources write it → how many numbers, the most frequent first."""
     query = "SELECT coalesce(trim(unit), '') AS u, count(*) AS n FROM facts WHERE list = ? AND value IS NOT NULL GROUP BY u ORDER BY n DESC, u"
     return dict(staging.connection.execute(query, [key_of(listed)]).fetchall())
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many records of a list a source has; how many of them hold a number, and how many a word and no number."""
+
+    records: int
+    numbers: int
+    words: int
+
+
+def tally(staging: Staging) -> dict[str, dict[str, Tally]]:
+    """List → source, in the order of the sources → its records."""
+    query = "SELECT list, source, count(*), count(value), count(text) FILTER (value IS NULL) FROM facts GROUP BY list, source, place ORDER BY list, place"
+    found: dict[str, dict[str, Tally]] = {}
+    for name, source, *counts in staging.connection.execute(query).fetchall():
+        found.setdefault(name, {})[source] = Tally(*counts)
+    return found
 
 
 def settle_units(staging: Staging, declared: Ingest) -> dict[Listed, str]:

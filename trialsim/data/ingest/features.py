@@ -10,7 +10,7 @@ from typing import Any
 from trialsim.data.card import Column
 from trialsim.data.ingest.cohort import contradictions, date_of, of_sources
 from trialsim.data.ingest.declaration import AGES, WHOLE, Feature, Ingest
-from trialsim.data.ingest.facts import Listed, key_of, lists_of
+from trialsim.data.ingest.facts import Listed, Tally, key_of, lists_of, tally
 from trialsim.data.ingest.rules import INDEX_DATE, columns_of
 from trialsim.data.staging import Staging, quoted
 from trialsim.errors import Problem
@@ -46,8 +46,9 @@ class Made:
 def make(staging: Staging, declared: Ingest, units: Mapping[Listed, str]) -> list[Made]:
     """Every column that the features become, in their order; problems are noted in the staging area."""
     made: list[Made] = []
+    tallied = tally(staging)
     for name, feature in declared.features.items():
-        made += _Making(staging, declared, name, feature, units).columns()
+        made += _Making(staging, declared, name, feature, units, tallied).columns()
     return made
 
 
@@ -60,6 +61,7 @@ class _Making:
     name: str
     feature: Feature
     units: Mapping[Listed, str]
+    tallied: Mapping[str, Mapping[str, Tally]]
 
     def columns(self) -> list[Made]:
         if self.feature.event is not None:
@@ -84,10 +86,7 @@ class _Making:
         feature = self.feature
         names = getattr(feature, feature.origin)
         names = [names] if isinstance(names, str) else list(names)
-        found: dict[str, int] = {}
-        if lists_of(feature):
-            query = f"SELECT source, count(*) FROM facts WHERE list IN ({self.lists}){of_sources(feature.source)} GROUP BY source, place ORDER BY place"
-            found = dict(self.staging.connection.execute(query).fetchall())
+        found = {source: sum(tally.records for tally in tallies) for source, tallies in self._tallies().items()}
         for name in set(names) & {"birth", "death"} if feature.origin in ("attribute", "event") else ():
             query = f"SELECT source, count({name}) AS n FROM persons JOIN source_order USING (source) WHERE {name} IS NOT NULL{of_sources(feature.source)}"
             for source, n in self.staging.connection.execute(f"{query} GROUP BY source, place ORDER BY place").fetchall():
@@ -96,9 +95,14 @@ class _Making:
         if feature.aggregate is not None:
             of["aggregate"] = feature.aggregate
         if feature.aggregate is not None and feature.aggregate not in WHOLE:
-            query = f"SELECT count(*) FROM facts WHERE list IN ({self.lists}){of_sources(feature.source)} AND value IS NULL"
-            of["records without a number"] = self.staging.row(query)[0]
+            of["records without a number"] = sum(tally.records - tally.numbers for tallies in self._tallies().values() for tally in tallies)
         return of
+
+    def _tallies(self) -> dict[str, list[Tally]]:
+        """Source, in the order of the sources → the tallies of its records that count."""
+        found = [self.tallied.get(key_of(listed), {}) for listed in lists_of(self.feature)]
+        sources = self.feature.source or tuple(self.declared.sources)
+        return {source: tallies for source in self.declared.sources if source in sources and (tallies := [of[source] for of in found if source in of])}
 
     def _source_words(self) -> str:
         """`hba1c (http://loinc.org 4548-4) of ehr, lab`."""
@@ -213,13 +217,14 @@ class _Making:
             seen = f"SELECT person, {counted} AS cell {of} GROUP BY person"
             query = f"SELECT c.person, CAST(coalesce(s.cell, 0) AS BIGINT) AS cell FROM cohort c LEFT JOIN ({seen}) s USING (person) WHERE c.person IN ({self._covered()})"
             return self._made(self.name, query, "binary" if aggregate == "any" else "integer", f"{said}, 0 where there is none")
-        n_numbers, n_words = self.staging.row(f"SELECT count(f.value), count(f.text) FILTER (f.value IS NULL) {of}")
+        tallies = [tally for tallies in self._tallies().values() for tally in tallies]
+        n_numbers, n_words = sum(tally.numbers for tally in tallies), sum(tally.words for tally in tallies)
         if not n_numbers and n_words and aggregate in ("first", "last"):
             chosen = f"SELECT DISTINCT ON (person) person, f.text, f.value, f.file, f.line, f.nth {of} AND f.text IS NOT NULL ORDER BY person, f.nth {'ASC' if aggregate == 'first' else 'DESC'}"
             return self._cells(f"FROM ({chosen}) f WHERE true", as_text=True, unit="", said=said)
         if not n_numbers:
-            what = f"{n_words:,} words and no number" if n_words else "no number"
-            self._problem(f"{what} {window} for any person; nothing to take the {aggregate} of")
+            what = f"its {n_words:,} records are words, not numbers" if n_words else "no record has a number"
+            self._problem(f"{what}; there is nothing to take the {aggregate} of")
         units = {self.units.get(listed, "") for listed in lists_of(feature)}
         if len(units) > 1:
             self._problem(f"the code lists have several units: {', '.join(sorted(unit or 'none' for unit in units))}", feature.origin)

@@ -98,7 +98,7 @@ def _contradictions(staging: Staging) -> None:
             WITH apart AS (
                 SELECT l.person, min(p.{what}) AS low, max(p.{what}) AS high, arg_max(p.file, p.{what}) AS file, arg_max(p.line, p.{what}) AS line
                 FROM linked l JOIN persons p ON p.source = l.source AND p.person = l.id
-                GROUP BY l.person HAVING count(DISTINCT l.source) > 1 AND max(p.{what}) - min(p.{what}) > {_A_YEAR}
+                GROUP BY l.person HAVING count(DISTINCT l.source) FILTER (p.{what} IS NOT NULL) > 1 AND max(p.{what}) - min(p.{what}) > {_A_YEAR}
             )
             SELECT count(*), arg_min((person, low, high, file, line), person) FROM apart
         """)

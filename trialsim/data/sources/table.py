@@ -114,11 +114,7 @@ class TableSource(FileSource):
                 staging.problems += problem
                 continue
             n_rows += table.num_rows
-            staging.connection.register("given", table.rename_columns([f"c{place}" for place in range(table.num_columns)]))
-            try:
-                n_dated += _Reading(self, staging, name=name, path=path, table=table).insert()
-            finally:
-                staging.connection.unregister("given")
+            n_dated += _Reading(self, staging, name=name, path=path, table=table).insert()
         staging.count(name, "rows", n_rows)
         if self.date is not None:
             staging.count(name, "rows with a date", n_dated)
@@ -147,10 +143,17 @@ class _Reading:
 
     def __init__(self, source: TableSource, staging: Staging, *, name: str, path: Path, table: pa.Table):
         self.source, self.staging, self.name, self.path = source, staging, name, path
-        self.types = {field.name: field.type for field in table.schema}
         self.columns = table.column_names
         self.at = {column: f"c{place}" for place, column in enumerate(self.columns)}
         self.shown = shown_path(path)
+        cells = ", ".join(
+            f"{at if column == LINE else _cleaned(at, str(table.schema.field(place).type))} AS {at}" for place, (column, at) in enumerate(self.at.items())
+        )
+        staging.connection.register("given_cells", table.rename_columns(list(self.at.values())))
+        try:
+            staging.connection.execute(f"CREATE OR REPLACE TEMP TABLE given AS SELECT {cells} FROM given_cells")
+        finally:
+            staging.connection.unregister("given_cells")
 
     def insert(self) -> int:
         """Inserts everything; returns how many rows have a date."""
@@ -173,17 +176,13 @@ class _Reading:
             self._dated(source.value, {**of, "stop": self._time(source.stop)}, where=f"{self._cell(source.code)} IS NOT NULL")
         if consent is not None:
             self._consents(consent)
-        return 0 if source.date is None else int(self.staging.row(f"SELECT count({self._cell(source.date)}) FROM given")[0])
+        n_dated = 0 if source.date is None else int(self.staging.row(f"SELECT count({self._cell(source.date)}) FROM given")[0])
+        self.staging.connection.execute("DROP TABLE given")
+        return n_dated
 
     def _cell(self, column: str | None) -> str:
-        """SQL: a cell as trimmed text, null where it is missing; whole numbers without `.0`."""
-        if column is None:
-            return "NULL"
-        cells, kind = self.at[column], str(self.types[column])
-        text = f"trim(CAST({cells} AS VARCHAR))"
-        if kind in ("double", "float", "halffloat"):
-            text = f"CASE WHEN abs({cells}) < 1e15 AND {cells} = floor({cells}) THEN CAST(CAST({cells} AS BIGINT) AS VARCHAR) ELSE {text} END"
-        return f"(CASE WHEN {text} IN ({', '.join(map(quoted, sorted(MISSING)))}) THEN NULL ELSE {text} END)"
+        """SQL: a cell as text, null where it is missing."""
+        return "NULL" if column is None else self.at[column]
 
     def _time(self, column: str | None) -> str:
         return f"TRY_CAST({self._cell(column)} AS TIMESTAMP)"
@@ -267,3 +266,11 @@ class _Reading:
             self._count_wrong(f"{cell} IS NOT NULL AND {cell} NOT IN ({known})", f'in the column "{column}" neither permits nor denies', self._cell(column))
             permits = f"{cell} IN ({', '.join(map(quoted, PERMIT))})"
             self.staging.insert("consents", self._rows({**of, "permit": permits, "purpose": purpose}, f"{cell} IN ({known})"))
+
+
+def _cleaned(column: str, kind: str) -> str:
+    """SQL: a column of an Arrow type as trimmed text, null where a cell is missing; whole numbers without `.0`."""
+    text = f"trim(CAST({column} AS VARCHAR))"
+    if kind in ("double", "float", "halffloat"):
+        text = f"CASE WHEN abs({column}) < 1e15 AND {column} = floor({column}) THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) ELSE {text} END"
+    return f"CASE WHEN {text} IN ({', '.join(map(quoted, sorted(MISSING)))}) THEN NULL ELSE {text} END"

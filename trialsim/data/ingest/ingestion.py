@@ -1,11 +1,9 @@
-"""From SOURCES.yaml to one row per person and a dataset card, whole or not at all."""
+"""From SOURCES.yaml to one row per person and a dataset card, or to everything that is wrong."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.data.card import Card, Column
-from trialsim.data.governance import audit
 from trialsim.data.ingest.checks import check_persons, check_purposes, check_times
 from trialsim.data.ingest.cohort import choose, index_words
 from trialsim.data.ingest.consents import make_consents
@@ -26,12 +23,10 @@ from trialsim.data.ingest.rules import PERSON, read_ingest
 from trialsim.data.part_file import place_in_file
 from trialsim.data.shown_path import shown_path
 from trialsim.data.staging import Staging
-from trialsim.errors import DataError, Problem, UsageError
+from trialsim.errors import DataError, Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-PATIENTS, CARD = "patients.parquet", "patients.card.yaml"
 
 
 @dataclass(frozen=True)
@@ -81,50 +76,6 @@ def ingest(path: Path | str, *, threads: int | None = None) -> Ingested:
         return _assembled(staging, declared, path, made, steps=steps, hashes=hashes, units=units)
     finally:
         staging.connection.close()
-
-
-def write(ingested: Ingested, out: Path | str, *, replace: bool = False) -> tuple[Path, Path]:
-    """Writes OUT/patients.parquet and OUT/patients.card.yaml, and a line in the audit log; returns the two files.
-
-    Raises UsageError where one of them is there already, unless `replace`. Both are written beside their places first.
-    """
-    import pyarrow.parquet
-    from ruamel.yaml import YAML
-
-    out = Path(out)
-    refuse_taken(out, replace=replace)
-    files = out / PATIENTS, out / CARD
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(ingested.table, buffer, compression="zstd")
-    patients = buffer.getvalue()
-    sha256 = hashlib.sha256(patients).hexdigest()
-    card = ingested.card.model_dump(mode="json", exclude_defaults=True)
-    card["ingested"] = {**ingested.report, "patients": {"file": PATIENTS, "sha256": sha256, "rows": ingested.table.num_rows}}
-    text = io.StringIO()
-    text.write("# Written by `trialsim cohort ingest`. What may be done with patients.parquet, and where its columns come from.\n")
-    yaml = YAML()
-    yaml.width = 120
-    yaml.dump(card, text)
-    _write_both(files, (patients, text.getvalue().encode()))
-    sources = {name: list(source["files"].values()) for name, source in ingested.report["sources"].items()}
-    details = {
-        "declared": str(ingested.file.absolute()),
-        "data": str(files[0].absolute()),
-        "sha256": sha256,
-        "rows": ingested.table.num_rows,
-        "sources": sources,
-    }
-    audit.append(audit.default_path(out), "ingest", details)
-    return files
-
-
-def refuse_taken(out: Path, *, replace: bool = False) -> None:
-    """Raises UsageError where `write` would."""
-    taken = [file for file in (out / PATIENTS, out / CARD) if file.exists()]
-    if taken and not replace:
-        raise UsageError(f"{shown_path(taken[0])} is there already; --replace writes it anew")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{shown_path(out)} is a file, not a folder")
 
 
 def _read(staging: Staging, declared: Ingest, folder: Path) -> dict[str, dict[str, str]]:
@@ -228,31 +179,15 @@ def _table(staging: Staging, columns: Sequence[Made]) -> pa.Table:
     for place, column in enumerate(columns):
         try:
             staging.connection.execute(f"CREATE TABLE column_{place} AS {column.query}")
+            is_finite = column.meaning.type != "continuous" or staging.row(f"SELECT coalesce(bool_and(isfinite(cell)), true) FROM column_{place}")[0]
         except duckdb.OutOfRangeException:
-            raise DataError(f'the values of the column "{column.name}" are too large to be aggregated') from None
+            is_finite = False
+        if not is_finite:
+            raise DataError(f'the values of the column "{column.name}" are too large to be aggregated')
     cells = "".join(f', column_{place}.cell AS "{column.name}"' for place, column in enumerate(columns))
     joins = "".join(f" LEFT JOIN column_{place} USING (person)" for place in range(len(columns)))
     found: pa.Table = staging.connection.sql(f"SELECT cohort.person{cells} FROM cohort{joins} ORDER BY cohort.person").to_arrow_table()
     return found.replace_schema_metadata(None).combine_chunks()
-
-
-def _write_both(files: Sequence[Path], contents: Sequence[bytes]) -> None:
-    """Both files appear, or neither is changed."""
-    files[0].parent.mkdir(parents=True, exist_ok=True)
-    temporary: list[Path] = []
-    try:
-        for file, content in zip(files, contents, strict=True):
-            handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-            temporary.append(Path(name))
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        for file, made in zip(files, temporary, strict=True):
-            os.replace(made, file)
-    finally:
-        for made in temporary:
-            made.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:
