@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from trialsim.cohort import DataSource, DeclaredCohort, Population
+from trialsim.cohort.fitted.dependence import DEPENDENCES
 from trialsim.parts import walk
 
 AGE = {"dist": "truncated_normal", "mean": "63 years", "sd": "9 years", "low": "18 years"}
@@ -58,7 +59,8 @@ def test_arm_and_arms_go_together():
     assert said == "arm (the column) and arms (each arm's value in it) go together"
 
 
-def test_what_cannot_be_run_yet_is_named():
+def test_what_cannot_be_run_yet_is_named(monkeypatch):
+    monkeypatch.delitem(DEPENDENCES, "latent_class")  # a kind of model that is not there
     population = Population.model_validate(
         {"planned_enrollment": 5, "source": {"data": "d.csv", "card": "c.yaml", "model": "latent_class"}, "calibrate_to": {"age": {"mean": 60}}}
     )

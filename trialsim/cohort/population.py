@@ -52,7 +52,7 @@ class DataSource(Part):
 
     data: str = Field(description="The data file (CSV or Parquet), relative to the protocol's folder.")
     card: str | None = Field(default=None, description="The data's card (YAML): source, licence, purposes, columns. Without a card nothing is fitted.")
-    model: Literal["copula", "latent_class"] = Field(default="copula", description="The kind of model for the covariates.")
+    model: Literal["copula", "latent_class", "flow"] = Field(default="copula", description="The kind of model for how columns go together.")
     arm: str | None = Field(default=None, description="The column of the treatment arm; absent where the data have one arm and no effect is wanted.")
     arms: Annotated[dict[str, ArmValue], BeforeValidator(_named)] = Field(
         default_factory=dict, description="Arm of the protocol → its value in the arm column. Rows of other arms are not used."
@@ -60,8 +60,10 @@ class DataSource(Part):
     outcomes: dict[str, OutcomeColumns] = Field(default_factory=dict, description="Outcome → its columns.")
 
     def unsupported(self) -> Iterator[str]:
-        if self.model == "latent_class":
-            yield "population.source.model latent_class"
+        from trialsim.cohort.fitted.dependence import DEPENDENCES
+
+        if self.model not in DEPENDENCES:
+            yield f"population.source.model {self.model}"
 
     @model_validator(mode="after")
     def _arms(self) -> Self:

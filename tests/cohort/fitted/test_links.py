@@ -61,7 +61,7 @@ def test_a_column_that_hangs_on_an_atom_is_linked_to_it():
     recent = np.where(days > 0, rng.random(n) < 0.93, rng.random(n) < 0.01)
     rule = Rule(source="days", cuts=(0.5,), levels=(0, 1), values=(0.0, 1.0))
     covariates = [
-        Covariate(name="days.atom", kind="stepped", column=(days > 0).astype(float), unit="", values=np.arange(2.0), levels=(), hidden=True),
+        Covariate(name="days.atom", kind="stepped", column=(days > 0).astype(float), unit="", values=np.arange(2.0), levels=(), part="gate"),
         Covariate(name="days", kind="smooth", column=days, unit="time", values=np.empty(0), levels=(), gate="days.atom", atoms=(0.0, np.nan)),
         _binary("recent", recent),
         Covariate(name="treated", kind="stepped", column=(days > 0).astype(float), unit="", values=np.arange(2.0), levels=("0", "1"), rule=rule),

@@ -12,7 +12,7 @@ import torch
 import trialsim.cohort.fitted.source as source_module
 from trialsim.cohort import DataSource
 from trialsim.cohort.fitted import FittedCohort, fit_source
-from trialsim.errors import DataError, NotSupportedError
+from trialsim.errors import DataError
 from trialsim.rng import Block, Streams
 
 CARD = """\
@@ -157,7 +157,10 @@ def test_missing_cells_cost_precision_and_not_the_fit(tmp_path, cache):
             {"outcomes": {"y": {"columns": {"baseline": "y1", "w8": "y1"}}}},
             'd.csv  the baseline of y, "y1", is not a covariate: it is an outcome or the arm; allowed: age, score, sex, y0',
         ),
-        ({"outcomes": {"y": {"columns": {"baseline": "died", "w8": "y1"}}}}, 'd.csv  the baseline of y, "died", is not a covariate: its role is outcome'),
+        (
+            {"outcomes": {"y": {"columns": {"baseline": "died", "w8": "y1"}}}},
+            'd.csv  the baseline of y, "died", is not a covariate: its role is outcome and it is a category that no outcome names',
+        ),
     ],
 )
 def test_a_source_that_does_not_fit_the_data(tmp_path, cache, changes, said, monkeypatch):
@@ -226,9 +229,12 @@ def test_files_are_named_as_they_can_be_opened_from_here(tmp_path, cache, monkey
         fit_source(_source(), study)
 
 
-def test_a_model_that_does_not_exist_yet(tmp_path):
-    with pytest.raises(NotSupportedError, match="latent_class"):
-        fit_source(_source(model="latent_class"), tmp_path)
+def test_another_kind_of_model_is_fitted_likewise(tmp_path, cache):
+    _write(tmp_path, _data(300))
+    model = fit_source(_source(model="latent_class"), tmp_path)
+    assert model.dependence.kind == "latent_class"
+    sampled = model.sample(Streams(2), Block(0, 20), 500).columns
+    assert abs(sampled["age"].mean() / 365.25 - 60) < 1.5
 
 
 def test_without_arms_there_is_one(tmp_path, cache):

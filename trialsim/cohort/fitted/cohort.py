@@ -1,38 +1,53 @@
-"""A cohort model fitted to data: draws baselines, and knows the outcomes given them."""
+"""A cohort model fitted to data: draws baselines, knows the outcomes given them, and writes whole synthetic tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trialsim.cohort.fitted.columns import Rule
-from trialsim.cohort.fitted.dependence import Dependence
-from trialsim.cohort.fitted.events import FittedEvent
-from trialsim.cohort.fitted.margins import Margin, SmoothMargin, held
-from trialsim.cohort.fitted.values import FittedValue
+from trialsim.cohort.fitted.columns import Part
+from trialsim.cohort.fitted.dependence import Dependence, Reducible
+from trialsim.cohort.fitted.margins import Margin, SmoothMargin, SteppedMargin, held
+from trialsim.cohort.fitted.rules import AnyRule, Copy, Rule
+from trialsim.cohort.sampler import OutcomeRoles
 from trialsim.records import Cohort
 from trialsim.rng import Block, Streams
+
+if TYPE_CHECKING:
+    from trialsim.cohort.fitted.form import TableForm
+    from trialsim.cohort.fitted.outcomes import FittedEvent, FittedOutcomes, FittedValue
+    from trialsim.data import PatientTable
 
 IN_CACHE = 8192  # patients worked on at a time
 
 
 @dataclass(frozen=True, slots=True)
 class FittedColumn:
-    """One column: a margin (its place among scores in order), or a rule of another. `hidden` ones (gates) are not covariates."""
+    """One column: a margin (its place among scores in order), or a rule of another.
+
+    `part` as in `Covariate`; only a `baseline` is a covariate of the patients of a trial. A column that is `alone` is
+    independent of the others and has no score in the dependence.
+    """
 
     name: str
     unit: str
     levels: tuple[str, ...]
     margin: Margin | None
-    rule: Rule | None
-    hidden: bool = False
+    rule: AnyRule | None
+    part: Part = "baseline"
+    alone: bool = False
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is no covariate of the patients of a trial."""
+        return self.part != "baseline"
 
     @property
     def hangs_on(self) -> tuple[str, ...]:
@@ -48,17 +63,18 @@ class FittedColumn:
 class FittedCohort:
     """A cohort model fitted to patient-level data; it holds tensors and a card, and no patient's row.
 
-    Baselines: the dependence makes scores z_j of normals f_m from the streams `covariate/factor.<m>` and e_j from
-    `covariate/<id>`, both at index `attempt`; then x_j = Q_j(z_j), and columns that hang on others after them. Outcomes
-    are independent of each other given the baseline and the arm: what a value after baseline says about an event later
-    is not modelled. Nothing is missing in a sampled cohort.
+    Baselines: the dependence makes scores z_j of normals e_j from the streams `covariate/<id>` (and, where it needs them,
+    f_m from `covariate/factor.<m>`), at index `attempt`; then x_j = Q_j(z_j), and columns that hang on others after them.
+    `sample` draws the baselines of a trial's patients, in which nothing is missing. `synthesise` draws the whole table
+    that the model was fitted to: arm, outcomes and missing cells too, in the data's own form (None in `form` where the
+    model was not fitted to a table). It is a `CohortModel` and a `Sampler`.
     """
 
     columns: tuple[FittedColumn, ...]
     dependence: Dependence
-    events: Mapping[str, FittedEvent]
-    values: Mapping[tuple[str, str], FittedValue]
     card: Mapping[str, Any]
+    outcomes: FittedOutcomes | None = None
+    form: TableForm | None = None
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -75,8 +91,33 @@ class FittedCohort:
         """The dimension of each covariate: "time" (days), "" or the unit's label."""
         return {column.name: column.unit for column in self.columns if not column.hidden}
 
+    @property
+    def events(self) -> Mapping[str, FittedEvent]:
+        """The event outcomes."""
+        return {} if self.outcomes is None else self.outcomes.events
+
+    @property
+    def values(self) -> Mapping[tuple[str, str], FittedValue]:
+        """The values after baseline, by outcome and visit."""
+        return {} if self.outcomes is None else self.outcomes.values
+
+    @property
+    def id(self) -> str:
+        """The model's name, which every synthetic row carries."""
+        return str(self.card.get("model_id", ""))
+
+    @property
+    def modelled(self) -> tuple[str, ...]:
+        """The columns of the table that are modelled, in the data's order."""
+        return () if self.form is None else self.form.modelled
+
+    @property
+    def roles(self) -> OutcomeRoles:
+        """Which columns of the table are the arm and the outcomes."""
+        return OutcomeRoles(arm=None, events={}, values={}) if self.form is None else self.form.roles
+
     @cached_property
-    def _plan(self) -> tuple[FittedColumn, ...]:
+    def plan(self) -> tuple[FittedColumn, ...]:
         """The columns in an order in which each comes after those it hangs on."""
         order: list[FittedColumn] = []
         while len(order) < len(self.columns):
@@ -85,40 +126,79 @@ class FittedCohort:
         return tuple(order)
 
     @cached_property
-    def _scored(self) -> tuple[str, ...]:
-        """The columns with a score, in the order of the dependence."""
-        return tuple(column.name for column in self.columns if column.margin is not None)
+    def _rule_values(self) -> dict[str, Tensor]:
+        rules = {column.name: column.rule for column in self.columns if column.rule is not None}
+        return {name: torch.tensor(rule.values, dtype=torch.float64, device="cpu") for name, rule in rules.items() if not isinstance(rule, Copy)}
 
     @cached_property
-    def _rule_values(self) -> dict[str, Tensor]:
-        return {column.name: torch.tensor(column.rule.values, dtype=torch.float64, device="cpu") for column in self.columns if column.rule is not None}
+    def _for_trials(self) -> tuple[tuple[FittedColumn, ...], tuple[str, ...], Dependence]:
+        """The covariates and what they hang on, in order; the names of those with scores; their dependence."""
+        needed = set(self.names)
+        for column in reversed(self.plan):
+            if column.name in needed:
+                needed |= set(column.hangs_on)
+        scored = [column.name for column in self.columns if column.margin is not None and not column.alone]
+        kept = [place for place, name in enumerate(scored) if name in needed]
+        plan = tuple(column for column in self.plan if column.name in needed)
+        if isinstance(self.dependence, Reducible) and len(kept) < len(scored):
+            return plan, tuple(scored[place] for place in kept), self.dependence.marginal(kept)
+        return plan, tuple(scored), self.dependence
 
     def sample(self, streams: Streams, block: Block, n: int, *, attempt: int = 0) -> Cohort:
         """The baselines `[replicate, patient]` of patients 0..n-1 at this attempt."""
-        factors = [streams(f"covariate/factor.{m}").normal(block, n, index=attempt) for m in range(self.dependence.n_factors)]
+        plan, scored, dependence = self._for_trials
+        columns, _ = self._draw(streams, block, n, attempt=attempt, plan=plan, scored=scored, dependence=dependence)
+        return Cohort(columns={name: columns[name] for name in self.names}, levels=self.levels)
+
+    def draw(self, streams: Streams, block: Block, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Every column, hidden ones too, complete: what a cohort holds of it, and the level's index of each stepped one."""
+        scored = tuple(column.name for column in self.columns if column.margin is not None and not column.alone)
+        return self._draw(streams, block, n, attempt=0, plan=self.plan, scored=scored, dependence=self.dependence, with_levels=True)
+
+    def _draw(
+        self,
+        streams: Streams,
+        block: Block,
+        n: int,
+        *,
+        attempt: int,
+        plan: tuple[FittedColumn, ...],
+        scored: tuple[str, ...],
+        dependence: Dependence,
+        with_levels: bool = False,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        factors = [streams(f"covariate/factor.{m}").normal(block, n, index=attempt) for m in range(dependence.n_factors)]
+        drawn = {*scored, *(column.name for column in plan if column.alone)}
+        names = [*(column.name for column in plan), *(name for name in scored if name not in {column.name for column in plan})]
         columns = {
-            column.name: torch.empty(block.size, n, dtype=torch.float64, device=streams.device)
-            if column.margin is None
-            else streams(f"covariate/{column.name}").normal(block, n, index=attempt)
-            for column in self.columns
+            name: streams(f"covariate/{name}").normal(block, n, index=attempt)
+            if name in drawn
+            else torch.empty(block.size, n, dtype=torch.float64, device=streams.device)
+            for name in names
         }
+        stepped = [column.name for column in plan if isinstance(column.margin, SteppedMargin) or isinstance(column.rule, Rule)] if with_levels else []
+        levels = {name: torch.empty(block.size, n, dtype=torch.float64, device=streams.device) for name in stepped}
         step = max(1, IN_CACHE // max(n, 1)) if streams.device == "cpu" else block.size
         for first in range(0, block.size, step):
             rows = slice(first, min(first + step, block.size))
             part = {name: column[rows] for name, column in columns.items()}
-            self.dependence.mix([part[name] for name in self._scored], [factor[rows] for factor in factors])
-            self.from_scores(part)
-        return Cohort(columns={name: columns[name] for name in self.names}, levels=self.levels)
+            dependence.mix([part[name] for name in scored], [factor[rows] for factor in factors])
+            for name, level in self.from_scores(part, plan).items():
+                if with_levels:
+                    levels[name][rows] = level
+        return columns, levels
 
-    def from_scores(self, columns: Mapping[str, Float[Tensor, "*shape"]]) -> dict[str, Float[Tensor, "*shape"]]:
+    def from_scores(self, columns: Mapping[str, Float[Tensor, "*shape"]], plan: Iterable[FittedColumn] | None = None) -> dict[str, Float[Tensor, "*shape"]]:
         """Turns the normal scores of every column with a margin into its values, in place, and fills in the rules.
 
         Returns the levels' indices of the stepped columns.
         """
         level: dict[str, Float[Tensor, "*shape"]] = {}
-        for column in self._plan:
+        for column in self.plan if plan is None else plan:
             target = columns[column.name]
-            if column.rule is not None:
+            if isinstance(column.rule, Copy):
+                target.copy_(column.rule.value(columns[column.rule.source]))
+            elif column.rule is not None:
                 level[column.name] = column.rule.level(columns[column.rule.source])
                 target.copy_(held(self._rule_values[column.name], level[column.name]))
             elif isinstance(column.margin, SmoothMargin):
@@ -126,10 +206,16 @@ class FittedCohort:
                 for place, atom in enumerate(column.margin.atoms):
                     if atom == atom:
                         target.masked_fill_(level[column.margin.gate] == place, atom)
-            elif column.margin is not None:
+            elif isinstance(column.margin, SteppedMargin):
                 level[column.name] = column.margin.level(target, [level[parent] for parent in column.margin.parents])
                 target.copy_(column.margin.value(level[column.name]))
         return level
+
+    def synthesise(self, n: int, *, seed: int, complete: bool = False) -> PatientTable:
+        """`n` synthetic patients in the data's own columns, units and levels; with `complete` nothing is missing. See `synthesis`."""
+        from trialsim.cohort.fitted.synthesis import synthesise
+
+        return synthesise(self, n, seed=seed, complete=complete)
 
     def save(self, path: Path | str) -> None:
         """Writes the model as one safetensors file (tensors, and a JSON card in its header), at once or not at all."""

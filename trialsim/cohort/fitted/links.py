@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from trialsim.cohort.fitted.cohort import FittedCohort, FittedColumn
-from trialsim.cohort.fitted.columns import Array, Covariate
+from trialsim.cohort.fitted.columns import MISSING, Array, Covariate
 from trialsim.cohort.fitted.dependence import Dependence, GaussianFactors
-from trialsim.cohort.fitted.dependence.pairs import PairStatistics
+from trialsim.cohort.fitted.dependence.pairs import Memo, PairStatistics
 from trialsim.cohort.fitted.margins import Margin, Scores, SteppedMargin, fit_smooth, fit_stepped, parent_cell
 
 TOLERANCE = 0.035  # error of a correlation of levels that is left to the copula
@@ -22,36 +22,57 @@ DRAWS = 60_000
 
 
 class Baseline:
-    """The margins and scores of the covariates that are not rules, given the links found so far."""
+    """The margins and scores of the covariates that are not rules, given the links found so far.
 
-    def __init__(self, covariates: Sequence[Covariate]):
+    `free` are those in the dependence, in order; a column `alone` is independent of all others. Companions of the `arm`
+    are linked to it from the start.
+    """
+
+    def __init__(self, covariates: Sequence[Covariate], *, arm: str | None = None, alone: Collection[str] = ()):
         self.covariates = tuple(covariates)
-        self.free = tuple(covariate for covariate in covariates if covariate.rule is None)
+        self.free = tuple(covariate for covariate in covariates if covariate.rule is None and covariate.name not in alone)
         self._by_name = {covariate.name: covariate for covariate in covariates}
-        self._smooth = {
-            covariate.name: fit_smooth(covariate.column, gate=covariate.gate, atoms=covariate.atoms) for covariate in self.free if covariate.kind == "smooth"
-        }
-        self.links: dict[str, list[str]] = {}
-        self.margins: list[Margin] = []
-        self.scores: list[Scores] = []
-        self.refresh()
+        self._alone = {c.name: fit_stepped(c.column, c.values)[0] for c in covariates if c.rule is None and c.name in alone}
+        self._fitted: dict[str, tuple[Margin, Scores]] = {c.name: fit_smooth(c.column, gate=c.gate, atoms=c.atoms) for c in self.free if c.kind == "smooth"}
+        self.links: dict[str, list[str]] = {c.name: [arm] for c in self.free if c.part == "companion" and arm is not None}
+        self._memo: Memo = {}
+        for covariate in self.free:
+            if covariate.kind == "stepped":
+                self._refit(covariate)
 
-    def refresh(self) -> None:
-        """Margins and scores with the present links."""
-        fitted = [self._smooth[c.name] if c.kind == "smooth" else fit_stepped(c.column, c.values, self._parents(c.name)) for c in self.free]
-        self.margins, self.scores = [margin for margin, _ in fitted], [score for _, score in fitted]
+    def _refit(self, covariate: Covariate) -> None:
+        """The margin and scores of a stepped column with its present links."""
+        parents = {parent: (self._by_name[parent].column, len(self._by_name[parent].values)) for parent in self.links.get(covariate.name, ())}
+        self._fitted[covariate.name] = fit_stepped(covariate.column, covariate.values, parents, shrunk=covariate.part != "companion")
 
-    def _parents(self, name: str) -> Mapping[str, tuple[Array, int]]:
-        return {parent: (self._by_name[parent].column, len(self._by_name[parent].values)) for parent in self.links.get(name, ())}
+    @property
+    def margins(self) -> list[Margin]:
+        """The margin of each free column."""
+        return [self._fitted[covariate.name][0] for covariate in self.free]
+
+    @property
+    def scores(self) -> list[Scores]:
+        """The scores of each free column."""
+        return [self._fitted[covariate.name][1] for covariate in self.free]
 
     def held_uncorrelated(self) -> set[tuple[int, int]]:
-        """The pairs (places in `free`) whose dependence a link carries; a link to a rule is one to its source."""
+        """The pairs (places in `free`) whose scores are held uncorrelated.
+
+        Those whose dependence a link carries (a link to a rule is one to its source), and a covariate with its own missing
+        cells, of which no data say how they go together.
+        """
         place = {covariate.name: index for index, covariate in enumerate(self.free)}
         found = set()
         for name, parents in self.links.items():
             for parent in parents:
                 for source in self._sources(parent):
-                    found.add((min(place[name], place[source]), max(place[name], place[source])))
+                    if source in place:
+                        found.add((min(place[name], place[source]), max(place[name], place[source])))
+        for covariate in self.free:
+            gone = place.get(covariate.name + MISSING)
+            for name in (covariate.name, covariate.gate):
+                if gone is not None and name:
+                    found.add((min(place[name], gone), max(place[name], gone)))
         return found
 
     def _sources(self, parent: str) -> tuple[str, ...]:
@@ -64,8 +85,8 @@ class Baseline:
 
     def columns(self) -> tuple[FittedColumn, ...]:
         """Every covariate with its margin or its rule."""
-        margins = iter(self.margins)
-        return tuple(FittedColumn(c.name, c.unit, c.levels, None if c.rule is not None else next(margins), c.rule, c.hidden) for c in self.covariates)
+        margins = {**self._alone, **dict(zip((c.name for c in self.free), self.margins, strict=True))}
+        return tuple(FittedColumn(c.name, c.unit, c.levels, margins.get(c.name), c.rule, c.part, c.name in self._alone) for c in self.covariates)
 
     def find_links(self) -> None:
         """Adds links, the worst first, until correlations between discrete columns are within 0.035 of the data's.
@@ -83,14 +104,14 @@ class Baseline:
                 return
             parent, child = pair
             self.links.setdefault(child, []).append(parent)
-            self.refresh()
+            self._refit(self._by_name[child])
 
     def _worst(self) -> tuple[str, str] | None:
         """(parent, child) of the link that is most needed."""
         if len(self.free) < 2:
             return None
         held = self.held_uncorrelated()
-        pairs = PairStatistics(self.scores, held)
+        pairs = PairStatistics(self.scores, held, self._memo)
         nearest = nearest_correlation(pairs.matrix(pairs.separately()))
         copula = GaussianFactors(
             torch.linalg.cholesky(nearest + 1e-9 * torch.eye(len(nearest), dtype=torch.float64)), torch.zeros(len(nearest), dtype=torch.float64)
@@ -100,12 +121,14 @@ class Baseline:
         free = {covariate.name: index for index, covariate in enumerate(self.free)}
         candidates: list[tuple[float, str, str]] = []
         for child in self.free:
-            if child.kind != "stepped" or child.hidden or len(self.links.get(child.name, ())) >= MOST_PARENTS:
+            if child.kind != "stepped" or child.part in ("gate", "companion") or len(self.links.get(child.name, ())) >= MOST_PARENTS:
                 continue
             for parent in self.covariates:
                 sources = self._sources(parent.name)
+                if any(source not in free for source in sources):
+                    continue
                 taken = any((min(free[source], free[child.name]), max(free[source], free[child.name])) in held for source in sources)
-                first = parent.hidden or (parent.rule is not None and self._by_name[sources[0]].kind == "smooth")
+                first = parent.part == "gate" or (parent.rule is not None and self._by_name[sources[0]].kind == "smooth")
                 earlier = first or free[sources[0]] < free[child.name]
                 if parent.kind == "stepped" and child.name not in sources and earlier and not taken:
                     candidates.append((float(error[place[parent.name], place[child.name]]), parent.name, child.name))
@@ -124,7 +147,7 @@ class Baseline:
 def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[FittedColumn], dependence: Dependence) -> Array:
     """|correlation among 60,000 drawn patients − correlation in the data| of every pair of columns `[column, column]`."""
     drawn = _draw_scores(columns, dependence, DRAWS, seed=1)
-    FittedCohort(columns=tuple(columns), dependence=dependence, events={}, values={}, card={}).from_scores(drawn)
+    FittedCohort(columns=tuple(columns), dependence=dependence, card={}).from_scores(drawn)
     modelled = np.corrcoef(np.stack([drawn[covariate.name].numpy() for covariate in covariates]))
     observed = np.ma.corrcoef(np.ma.masked_invalid(np.stack([covariate.held() for covariate in covariates]))).filled(0.0)
     return np.asarray(np.nan_to_num(np.abs(modelled - observed)))
@@ -133,12 +156,14 @@ def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[Fitted
 def _draw_scores(columns: Sequence[FittedColumn], dependence: Dependence, n: int, *, seed: int) -> dict[str, Tensor]:
     """The normal scores of n patients by column; 0 for rules."""
     generator = torch.Generator().manual_seed(seed)
-    scored = sum(column.margin is not None for column in columns)
+    scored = sum(column.margin is not None and not column.alone for column in columns)
     factors = torch.randn(dependence.n_factors, n, generator=generator, dtype=torch.float64)
     own = torch.randn(scored, n, generator=generator, dtype=torch.float64)
     dependence.mix(list(own), list(factors))
     rows = iter(own)
-    return {column.name: torch.zeros(n, dtype=torch.float64) if column.margin is None else next(rows) for column in columns}
+    found = {column.name: torch.zeros(n, dtype=torch.float64) if column.margin is None or column.alone else next(rows) for column in columns}
+    alone = {column.name: torch.randn(n, generator=generator, dtype=torch.float64) for column in columns if column.alone}
+    return found | alone
 
 
 def nearest_correlation(matrix: Tensor) -> Tensor:
@@ -169,12 +194,13 @@ def calibrated(columns: Sequence[FittedColumn], dependence: Dependence, *, n: in
         if not isinstance(column.margin, SteppedMargin) or not column.margin.parents:
             continue
         values = {name: score.clone() for name, score in drawn.items()}
-        level = FittedCohort(columns=tuple(done), dependence=dependence, events={}, values={}, card={}).from_scores(values)
+        level = FittedCohort(columns=tuple(done), dependence=dependence, card={}).from_scores(values)
         cell = parent_cell([level[parent] for parent in column.margin.parents], column.margin.parent_levels)
         thresholds = column.margin.thresholds.clone()
         for index, cuts in enumerate(thresholds):
             within = drawn[column.name][cell == index]
             if len(within) >= 500:
-                thresholds[index] = torch.quantile(within, torch.special.ndtr(cuts))
+                finite = torch.isfinite(cuts)  # a level that never occurs stays so
+                thresholds[index, finite] = torch.quantile(within, torch.special.ndtr(cuts[finite]))
         done[place] = replace(column, margin=replace(column.margin, thresholds=thresholds))
     return tuple(done)

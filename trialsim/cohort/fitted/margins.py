@@ -140,11 +140,11 @@ def fit_smooth(column: Array, *, gate: str = "", atoms: tuple[float, ...] = ()) 
     return margin, Scores(exact=exact, interval=np.full(len(column), -1, dtype=np.int64), ends=np.empty((0, 2)))
 
 
-def fit_stepped(column: Array, values: Array, parents: Mapping[str, tuple[Array, int]] | None = None) -> tuple[SteppedMargin, Scores]:
+def fit_stepped(column: Array, values: Array, parents: Mapping[str, tuple[Array, int]] | None = None, *, shrunk: bool = True) -> tuple[SteppedMargin, Scores]:
     """A stepped margin of a column `[patient]` whose cells are indices of `values` (NaN missing), and its scores.
 
     `parents` are the columns (level indices, number of levels) that it is linked to. The shares of the levels within a
-    combination of theirs are shrunk to the overall shares by one pseudo-patient, so that none is 0 or 1.
+    combination of theirs are shrunk to the overall shares by one pseudo-patient, so that none is 0 or 1 (unless not `shrunk`).
     """
     parents = parents or {}
     sizes = tuple(size for _, size in parents.values())
@@ -158,8 +158,12 @@ def fit_stepped(column: Array, values: Array, parents: Mapping[str, tuple[Array,
     seen = known & ~np.isnan(cell)
     counts = np.zeros((n_cells, n_levels))
     np.add.at(counts, (cell[seen].astype(np.int64), column[seen].astype(np.int64)), 1.0)
-    shares = (counts + overall) / (counts.sum(-1, keepdims=True) + 1.0) if parents else overall[None]
-    thresholds = ndtri(np.cumsum(shares, axis=1)[:, :-1])
+    pseudo = 1.0 if shrunk else 1e-12
+    shares = (counts + pseudo * overall) / (counts.sum(-1, keepdims=True) + pseudo) if parents else overall[None]
+    below = np.cumsum(shares, axis=1)[:, :-1]
+    if not shrunk:
+        below = np.where(below < 1e-9, 0.0, np.where(below > 1 - 1e-9, 1.0, below))
+    thresholds = ndtri(np.minimum(below, 1.0))
     edges = np.concatenate((np.full((n_cells, 1), -np.inf), thresholds, np.full((n_cells, 1), np.inf)), axis=1)
     interval = np.full(len(column), -1, dtype=np.int64)
     interval[seen] = cell[seen].astype(np.int64) * n_levels + column[seen].astype(np.int64)

@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,11 @@ import torch
 from torch import Tensor
 
 from trialsim.cohort.fitted.cohort import FittedCohort, FittedColumn
-from trialsim.cohort.fitted.columns import Rule
 from trialsim.cohort.fitted.dependence import DEPENDENCES, Dependence
-from trialsim.cohort.fitted.events import FittedEvent
-from trialsim.cohort.fitted.features import Term
-from trialsim.cohort.fitted.inference import Posterior
+from trialsim.cohort.fitted.form import TableForm
 from trialsim.cohort.fitted.margins import Margin, SmoothMargin, SteppedMargin
-from trialsim.cohort.fitted.values import FittedValue
+from trialsim.cohort.fitted.outcomes import FittedOutcomes
+from trialsim.cohort.fitted.rules import rule_as_json, rule_from_json
 from trialsim.errors import DataError, Problem
 
 SCHEMA = "trialsim.cohort/2"
@@ -33,10 +30,14 @@ def save(cohort: FittedCohort, path: Path) -> None:
 
     tensors: dict[str, Tensor] = {f"dependence.{name}": tensor for name, tensor in cohort.dependence.tensors().items()}
     columns = [_column(column, tensors) for column in cohort.columns]
-    events = {name: _outcome(event, f"events.{name}", tensors) for name, event in cohort.events.items()}
-    values = [[outcome, visit, _outcome(value, f"values.{outcome}.{visit}", tensors)] for (outcome, visit), value in cohort.values.items()]
+    outcomes = None
+    if cohort.outcomes is not None:
+        own = cohort.outcomes.tensors()
+        tensors |= {f"outcomes.{name}": tensor for name, tensor in own.items()}
+        outcomes = {"options": cohort.outcomes.options(), "tensors": list(own)}
+    form = None if cohort.form is None else cohort.form.as_json()
     dependence = {"kind": cohort.dependence.kind, "options": dict(cohort.dependence.options()), "tensors": list(cohort.dependence.tensors())}
-    described = {"schema": SCHEMA, "dependence": dependence, "columns": columns, "events": events, "values": values, "card": cohort.card}
+    described = {"schema": SCHEMA, "dependence": dependence, "columns": columns, "outcomes": outcomes, "form": form, "card": cohort.card}
     # safetensors refuses tensors that share memory and does not keep an order of its own for metadata: one JSON text.
     payload = serialise({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata={"trialsim": json.dumps(described, sort_keys=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,9 +68,9 @@ def load(path: Path) -> FittedCohort:
     return FittedCohort(
         columns=tuple(_read_column(column, tensors) for column in described["columns"]),
         dependence=_dependence(described["dependence"], tensors, path),
-        events={name: _read_event(given, tensors) for name, given in described["events"].items()},
-        values={(outcome, visit): _read_value(given, tensors) for outcome, visit, given in described["values"]},
         card=described["card"],
+        outcomes=_outcomes(described["outcomes"], tensors),
+        form=None if described["form"] is None else TableForm.from_json(described["form"]),
     )
 
 
@@ -80,10 +81,14 @@ def _dependence(given: Mapping[str, Any], tensors: Mapping[str, Tensor], path: P
     return kind.of({name: tensors[f"dependence.{name}"] for name in given["tensors"]}, given["options"])
 
 
+def _outcomes(given: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> FittedOutcomes | None:
+    return None if given is None else FittedOutcomes.of({name: tensors[f"outcomes.{name}"] for name in given["tensors"]}, given["options"])
+
+
 def _column(column: FittedColumn, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    out: dict[str, Any] = {"name": column.name, "unit": column.unit, "levels": list(column.levels), "hidden": column.hidden}
+    out: dict[str, Any] = {"name": column.name, "unit": column.unit, "levels": list(column.levels), "part": column.part, "alone": column.alone}
     if column.rule is not None:
-        out["rule"] = asdict(column.rule)
+        out["rule"] = rule_as_json(column.rule)
     margin, key = column.margin, f"margins.{column.name}"
     if isinstance(margin, SmoothMargin):
         tensors[f"{key}.table"] = margin.table
@@ -102,69 +107,8 @@ def _read_column(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit
         margin = SmoothMargin(tensors[f"{key}.table"], gate=given["gate"], atoms=tuple(tensors[f"{key}.atoms"].tolist()))
     elif given.get("margin") == "stepped":
         margin = SteppedMargin(tensors[f"{key}.thresholds"], tensors[f"{key}.values"], tuple(given["parents"]), tuple(given["parent_levels"]))
-    found = given.get("rule")
-    rule = None if found is None else Rule(source=found["source"], cuts=tuple(found["cuts"]), levels=tuple(found["levels"]), values=tuple(found["values"]))
-    return FittedColumn(name=given["name"], unit=given["unit"], levels=tuple(given["levels"]), margin=margin, rule=rule, hidden=given["hidden"])
-
-
-def _outcome(outcome: FittedEvent | FittedValue, key: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """The numbers go to JSON, whose shortest round-trip floats keep every bit; the covariance is a tensor."""
-    tensors[f"{key}.covariance"] = outcome.posterior.covariance
-    out: dict[str, Any] = {
-        "key": key,
-        "terms": [term.as_json() for term in outcome.terms],
-        "weights": list(outcome.weights),
-        "prior_scale": outcome.prior_scale,
-        "log_evidence": outcome.posterior.log_evidence,
-        "sites": list(outcome.posterior.mode),
-    }
-    tensors |= {f"{key}.mode.{site}": mode for site, mode in outcome.posterior.mode.items()}
-    if isinstance(outcome, FittedEvent):
-        return out | {
-            "breaks": list(outcome.breaks),
-            "hazards": list(outcome.hazards),
-            "log_hr": list(outcome.arm_log_hr.items()),
-            "log_hr_sd": dict(outcome.log_hr_sd),
-        }
-    return out | {
-        "intercept": outcome.intercept,
-        "sd": outcome.sd,
-        "baseline": outcome.baseline,
-        "difference": list(outcome.arm_difference.items()),
-        "difference_sd": dict(outcome.difference_sd),
-    }
-
-
-def _posterior(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Posterior:
-    key = given["key"]
-    return Posterior(mode={site: tensors[f"{key}.mode.{site}"] for site in given["sites"]}, covariance=tensors[f"{key}.covariance"])
-
-
-def _read_event(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FittedEvent:
-    return FittedEvent(
-        breaks=tuple(given["breaks"]),
-        hazards=tuple(given["hazards"]),
-        arm_log_hr=dict(given["log_hr"]),
-        log_hr_sd=given["log_hr_sd"],
-        terms=tuple(Term.from_json(term) for term in given["terms"]),
-        weights=tuple(given["weights"]),
-        prior_scale=given["prior_scale"],
-        posterior=_posterior(given, tensors),
-    )
-
-
-def _read_value(given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FittedValue:
-    return FittedValue(
-        intercept=given["intercept"],
-        sd=given["sd"],
-        arm_difference=dict(given["difference"]),
-        difference_sd=given["difference_sd"],
-        baseline=given["baseline"],
-        terms=tuple(Term.from_json(term) for term in given["terms"]),
-        weights=tuple(given["weights"]),
-        prior_scale=given["prior_scale"],
-        posterior=_posterior(given, tensors),
-    )
+    rule = None if "rule" not in given else rule_from_json(given["rule"])
+    return FittedColumn(given["name"], given["unit"], tuple(given["levels"]), margin, rule, given["part"], given["alone"])
 
 
 def code_version() -> str:

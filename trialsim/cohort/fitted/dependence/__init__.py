@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trialsim.cohort.fitted.dependence.dependence import Dependence
+from trialsim.cohort.fitted.dependence.dependence import Dependence, Reducible
 from trialsim.cohort.fitted.dependence.gaussian_factors import GaussianFactors
+from trialsim.cohort.fitted.dependence.latent_classes import LatentClasses
 
-DEPENDENCES: Mapping[str, type[Dependence]] = {kind.kind: kind for kind in (GaussianFactors,)}
+DEPENDENCES: Mapping[str, type[Dependence]] = {kind.kind: kind for kind in (GaussianFactors, LatentClasses)}
 """Every kind of dependence by its name in `model:` and in files."""
 
-__all__ = ["DEPENDENCES", "Dependence", "GaussianFactors"]
+__all__ = ["DEPENDENCES", "Dependence", "GaussianFactors", "LatentClasses", "Reducible"]

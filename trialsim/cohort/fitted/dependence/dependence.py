@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -54,4 +54,13 @@ class Dependence(Protocol):
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Self:
         """The dependence that `tensors` and `options` came from."""
+        ...
+
+
+@runtime_checkable
+class Reducible(Protocol):
+    """A dependence of which some columns can be left out, so that what nobody asks for is not drawn."""
+
+    def marginal(self, kept: Sequence[int]) -> Dependence:
+        """The dependence of the columns at these places, in this order."""
         ...

@@ -28,19 +28,27 @@ class GaussianFactors:
 
     @property
     def n_factors(self) -> int:
-        """The number of factors f."""
-        return int(self.loadings.shape[1])
+        """0: Z is drawn as L e with the Cholesky factor L of the correlation, which costs fewer numbers than factors would."""
+        return 0
 
     @cached_property
-    def _weights(self) -> list[tuple[float, list[float]]]:
-        return list(zip(self.unique.tolist(), self.loadings.tolist(), strict=True))
+    def _lower(self) -> list[list[float]]:
+        correlation = self.correlation()
+        jitter = 1e-12 * torch.eye(len(correlation), dtype=torch.float64)
+        return [row[: place + 1] for place, row in enumerate(torch.linalg.cholesky(correlation + jitter).tolist())]
 
     def mix(self, own: Sequence[Float[Tensor, "*shape"]], factors: Sequence[Float[Tensor, "*shape"]]) -> None:
-        """Turns the columns' own normals e into scores Z, in place."""
-        for score, (unique, loadings) in zip(own, self._weights, strict=True):
-            score.mul_(unique)
-            for factor, weight in zip(factors, loadings, strict=True):
-                score.add_(factor, alpha=weight)
+        """Turns independent normals e into scores Z = L e, in place."""
+        for place in range(len(own) - 1, -1, -1):  # a row of L needs the normals before it, which are not scores yet
+            *weights, last = self._lower[place]
+            score = own[place].mul_(last)
+            for earlier, weight in zip(own, weights, strict=False):
+                if weight != 0.0:
+                    score.add_(earlier, alpha=weight)
+
+    def marginal(self, kept: Sequence[int]) -> GaussianFactors:
+        """The copula of some of the columns."""
+        return GaussianFactors(loadings=self.loadings[list(kept)], unique=self.unique[list(kept)])
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Λ and ψ^½."""
