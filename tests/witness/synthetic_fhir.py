@@ -80,7 +80,10 @@ def _patient(person: str, rng: np.random.Generator) -> list[dict[str, Any]]:
     """A made-up patient and everything that was said of them."""
     born = date(1940, 1, 1) + timedelta(days=int(rng.integers(20_000)))
     code, name = RACES[rng.integers(3)]
-    race = {"url": US_CORE + "race", "extension": [{"url": "ombCategory", "valueCoding": {"code": code, "display": name}}, {"url": "text", "valueString": name}]}
+    race = {
+        "url": US_CORE + "race",
+        "extension": [{"url": "ombCategory", "valueCoding": {"code": code, "display": name}}, {"url": "text", "valueString": name}],
+    }
     female = rng.random() < 0.5
     out: list[dict[str, Any]] = [
         {"resourceType": "Patient", "id": person, "birthDate": born.isoformat(), "gender": "female" if female else "male", "extension": [race]}
@@ -119,7 +122,9 @@ def _patient(person: str, rng: np.random.Generator) -> list[dict[str, Any]]:
     smoking = "266919005" if rng.random() < 0.7 else "77176002"
     out.append(observation(person, "72166-2", start.isoformat(), valueCodeableConcept=concept(SNOMED, smoking)))
     if rng.random() < 0.1:
-        out.append(observation(person, "4548-4", start.isoformat(), dataAbsentReason=concept("http://terminology.hl7.org/CodeSystem/data-absent-reason", "unknown")))
+        out.append(
+            observation(person, "4548-4", start.isoformat(), dataAbsentReason=concept("http://terminology.hl7.org/CodeSystem/data-absent-reason", "unknown"))
+        )
     if rng.random() < 0.1:
         out.append(observation(person, "4548-4", start.isoformat(), status="entered-in-error", valueQuantity=_quantity(99.0, "%")))
     if rng.random() < 0.6:

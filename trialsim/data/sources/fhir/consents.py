@@ -70,8 +70,8 @@ def read_consents(reading: Reading, file: NdjsonFile, *, recipients: tuple[str, 
       purpose. A rule without a purpose is about all of them, but under the scope `research` it permits research alone.
     - A permit that is limited to certain data (`class`, `code`, `data`, `dataPeriod`, `securityLabel`), to actions without `use`,
       or to actors who are not all among `recipients`, permits nothing. A denial counts whatever it is limited to.
-    - A permit holds from the start of its period (else the Consent's `dateTime`) to its end; a denial in its period. Limits and
-      periods hold for the provisions in it too.
+    - A rule holds from the start of its period (else the Consent's `dateTime`) to its end. Limits and periods hold for the
+      provisions in it too.
 
     Contradictions between Consents are left to their users, for whom a denial wins; `count_contradictions` counts them.
     **Source:** HL7 FHIR R4, Consent; HL7 v3 Code System ActReason (PurposeOfUse).
@@ -153,8 +153,8 @@ def _stage_rules(reading: Reading, recipients: tuple[str, ...]) -> None:
             ON f.system IS NOT DISTINCT FROM p.system AND f.code = p.code AND f.type = coded.type
             UNION ALL BY NAME
             SELECT coded.*, unnest([{", ".join(map(quoted, PURPOSES))}]) AS purpose FROM coded WHERE type = 'deny' AND p.system NOT IN ({systems}))
-        SELECT DISTINCT line, person, jurisdiction, depth, rule_id, purpose, type = 'permit' AS permit, first_day IS NULL AS undated,
-            coalesce(first_day, CASE WHEN type = 'permit' THEN fhir_time(dated)::DATE END) AS start, last_day AS expiry
+        SELECT DISTINCT line, person, jurisdiction, depth, rule_id, purpose, type = 'permit' AS permit,
+            coalesce(first_day, fhir_time(dated)::DATE) AS start, last_day AS expiry
         FROM mapped WHERE type = 'deny' OR NOT (limited OR too_deep)"""
     )
 
@@ -191,24 +191,25 @@ def _check_rules(reading: Reading, file: NdjsonFile) -> None:
     )
 
 
-# What is left of the rules of one Consent: a permit unless a rule as deep or deeper denies the purpose whenever it holds; a denial
-# before and after (`cut`) the time in which deeper permits make exceptions of it. Open ends are the ends of time.
-_DECIDED = """
-    WITH s AS (SELECT *, coalesce(start, '-infinity'::DATE) AS a, coalesce(expiry, 'infinity'::DATE) AS b FROM fhir_stated),
-    permits AS (
-        SELECT line, person, jurisdiction, purpose, true AS permit, start, expiry FROM s
-        WHERE permit AND NOT EXISTS (FROM s d WHERE d.line = s.line AND d.purpose = s.purpose AND NOT d.permit AND d.depth >= s.depth AND d.a <= s.a AND d.b >= s.b)),
-    cut AS (
-        SELECT d.*, p.a AS from_day, p.b AS to_day FROM s d LEFT JOIN LATERAL (
-            SELECT min(CASE WHEN x.undated THEN '-infinity'::DATE ELSE x.a END) AS a, max(x.b) AS b FROM s x
-            WHERE x.permit AND x.line = d.line AND x.purpose = d.purpose AND x.depth > d.depth) p ON true WHERE NOT d.permit),
-    denials AS (
-        SELECT line, person, jurisdiction, purpose, false AS permit, start, expiry FROM cut WHERE from_day IS NULL
-        UNION ALL BY NAME
-        SELECT line, person, jurisdiction, purpose, false AS permit, start, (from_day - 1)::DATE AS expiry FROM cut WHERE from_day > a
-        UNION ALL BY NAME
-        SELECT line, person, jurisdiction, purpose, false AS permit, (to_day + 1)::DATE AS start, expiry FROM cut WHERE to_day < b)
-    SELECT DISTINCT * FROM (FROM permits UNION ALL BY NAME FROM denials)"""
+# What the rules of one Consent come to: the days are cut wherever a rule begins or ends, the deepest rules that hold between two
+# cuts decide (a denial among them wins), and neighbours that decide the same are joined. Open ends are the ends of the calendar.
+_FIRST, _LAST = "'0001-01-01'::DATE", "'9999-12-30'::DATE"
+_DECIDED = f"""
+    WITH rules AS (
+        SELECT *, coalesce(start, {_FIRST}) AS a, least(coalesce(expiry, {_LAST}), {_LAST}) AS b FROM fhir_stated),
+    cuts AS (SELECT line, purpose, a AS day FROM rules WHERE a <= b UNION SELECT line, purpose, (b + 1)::DATE FROM rules WHERE a <= b),
+    spans AS (SELECT *, (lead(day) OVER (PARTITION BY line, purpose ORDER BY day) - 1)::DATE AS until FROM cuts),
+    holding AS (
+        SELECT person, jurisdiction, permit, spans.* FROM spans JOIN rules USING (line, purpose) WHERE a <= day AND day <= b
+        QUALIFY depth = max(depth) OVER (PARTITION BY line, purpose, day)),
+    decided AS (
+        SELECT line, purpose, day, until, any_value(person) AS person, any_value(jurisdiction) AS jurisdiction, bool_and(permit) AS permit
+        FROM holding GROUP BY line, purpose, day, until),
+    changes AS (SELECT *, permit IS DISTINCT FROM lag(permit) OVER w OR day IS DISTINCT FROM lag(until) OVER w + 1 AS changed
+        FROM decided WINDOW w AS (PARTITION BY line, purpose ORDER BY day)),
+    runs AS (SELECT *, count(*) FILTER (changed) OVER (PARTITION BY line, purpose ORDER BY day) AS run FROM changes)
+    SELECT line, purpose, permit, any_value(person) AS person, any_value(jurisdiction) AS jurisdiction,
+        nullif(min(day), {_FIRST}) AS start, nullif(max(until), {_LAST}) AS expiry FROM runs GROUP BY line, purpose, permit, run"""
 
 
 def count_contradictions(reading: Reading) -> None:
