@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from trialsim.cohort.fitted.margins import Scores
 
 RANK = 3
 MOST_CLASSES = 8
-STARTS = 2
+FEWEST_PER_CLASS = 50
+STARTS = 4
 _SHORT, _LONG = 25, 150  # steps of L-BFGS: to choose among starts, and to end with
+_SCALE = 1e-5  # of the log density in the climb, which then ends where a step gains less than 0.001
 _LEAST = 1e-12
 _FAR = 40.0
 _LOG_WIDTH = (-3.0, 2.0)  # of log ψ: a long step of a line search must not overflow
@@ -31,7 +34,9 @@ class MaskedScores:
     """Scores of patients, ready for the likelihood: exact columns as numbers, the others as places in a list of intervals.
 
     A column is exact or in intervals throughout. `exact` `[patient, exact column]` is 0 where missing and `seen` tells
-    where it is not; `patterns` are the distinct rows of `seen`, `pattern` each patient's.
+    where it is not; `patterns` are the distinct rows of `seen`, `pattern` each patient's. `ends` `[interval, 2]` are those
+    of all other columns, `owner` `[interval]` whose they are, `interval` `[patient, column]` a patient's (one past the
+    last: missing), `levels` how many each column has.
     """
 
     def __init__(self, columns: Sequence[Scores]):
@@ -47,15 +52,20 @@ class MaskedScores:
         self.squared = self.exact**2
         self.seen = torch.from_numpy(seen.astype(np.float64))
         self.patterns, self.pattern = torch.from_numpy(patterns.astype(np.float64)), torch.from_numpy(pattern.reshape(-1))
-        self.ends: list[Tensor] = []
-        self.interval: list[Tensor] = []
-        for column, kept in zip(columns, self.is_exact, strict=True):
-            if not kept:
-                used, place = np.unique(column.interval[column.interval >= 0], return_inverse=True)
-                which = np.full(self.n, len(used), dtype=np.int64)  # one past the last: missing
-                which[column.interval >= 0] = place
-                self.ends.append(torch.from_numpy(np.clip(column.ends[used].reshape(-1, 2), -_FAR, _FAR)))
-                self.interval.append(torch.from_numpy(which))
+        ends: list[NDArray[np.float64]] = []
+        owner: list[int] = []
+        places: list[NDArray[np.int64]] = []
+        for place, column in enumerate(column for column, kept in zip(columns, self.is_exact, strict=True) if not kept):
+            used, which = np.unique(column.interval[column.interval >= 0], return_inverse=True)
+            cell = np.full(self.n, -1, dtype=np.int64)
+            cell[column.interval >= 0] = which + len(owner)
+            ends.append(np.clip(column.ends[used].reshape(-1, 2), -_FAR, _FAR))
+            owner += [place] * len(used)
+            places.append(cell)
+        self.owner, self.ends = torch.tensor(owner, dtype=torch.int64), torch.from_numpy(np.concatenate([np.empty((0, 2)), *ends]))
+        cells = np.stack(places, axis=1) if places else np.empty((self.n, 0), dtype=np.int64)
+        self.interval = torch.from_numpy(np.where(cells < 0, len(owner), cells))
+        self.levels = [owner.count(place) for place in range(len(places))]
 
     def guesses(self, columns: Sequence[Scores]) -> NDArray[np.float64]:
         """A number for every cell `[patient, column]`, to find starts from: the score, the middle of its interval, or 0."""
@@ -102,14 +112,14 @@ def class_log_likelihoods(scores: MaskedScores, parameters: Parameters) -> Float
             square = square - shifts[row] ** 2
             log_volume = log_volume + 2.0 * torch.log(cells[row])
         total = total - 0.5 * (square + log_volume[scores.pattern])
-    for place, (ends, interval) in enumerate(zip(scores.ends, scores.interval, strict=True)):
-        mu, psi = centre[:, n_exact + place], torch.exp(log_unique[:, n_exact + place])
-        low, high = (ends[:, :1] - mu) / psi, (ends[:, 1:] - mu) / psi
+    if len(scores.levels):
+        mu, psi = (x[:, n_exact:].T.index_select(0, scores.owner) for x in (centre, torch.exp(log_unique)))
+        low, high = (scores.ends[:, :1] - mu) / psi, (scores.ends[:, 1:] - mu) / psi
         above = low > 0  # from the nearer tail, so that far intervals keep their digits
         low, high = torch.where(above, -high, low), torch.where(above, -low, high)
         mass = (torch.special.ndtr(high) - torch.special.ndtr(low)).clamp(min=_LEAST)
-        missing = torch.zeros(1, len(centre), dtype=torch.float64)
-        total = total + torch.cat((torch.log(mass), missing)).index_select(0, interval)
+        log_mass = torch.cat((torch.log(mass), torch.zeros(1, len(centre), dtype=torch.float64)))  # the last: missing
+        total = total + log_mass.index_select(0, scores.interval.reshape(-1)).view(scores.n, -1, len(centre)).sum(1)
     return total
 
 
@@ -140,10 +150,11 @@ def fit_mixture(columns: Sequence[Scores], *, like: Parameters | None = None, mo
 
     The likelihood is Σ_i log Σ_k π_k p(z_i | k), the class and missing cells summed out. Priors, weak on the scale of
     scores: log π Normal(0, 1) up to a constant, μ Normal(0, 1.5), Λ Normal(0, 0.7), log ψ Normal(log 0.7, 0.5) for exact
-    columns and Normal(0, 0.3) for discrete ones (no narrow class can sit on a few patients); for each number of classes
-    the best of two starts from k-means after 25 steps of L-BFGS, then up to 150. The number of classes has the smallest
-    BIC: the search goes up from 1 (from that of `like`, whose classes are a start too) and ends when two more are no
-    better, or at 8. Classes are in order of their share.
+    columns and Normal(0, 0.3) for discrete ones (no narrow class can sit on a few patients); the
+    number of classes, 8 at most and 50 patients in each, has the smallest BIC. The search goes down from the most: a fit of one class fewer
+    starts from the last with two classes merged, or from k-means (the first from four of those), whichever is likelier after
+    25 steps of L-BFGS, and goes on for 150. With `like`, its number of classes and one fewer and more are tried. It ends when two fewer are
+    no better. Classes are in order of their share.
 
     Exact columns have up to 3 factors. Discrete ones are independent given the class: their dependence on anything is
     by classes alone. Missing cells are masked, which is right where what is missing depends on what is seen. Not
@@ -155,31 +166,25 @@ def fit_mixture(columns: Sequence[Scores], *, like: Parameters | None = None, mo
     """
     scores = MaskedScores(columns)
     order = np.concatenate((np.flatnonzero(scores.is_exact), np.flatnonzero(~scores.is_exact)))
-    guesses = scores.guesses(columns)[:, order]
-    fits: dict[int, _Fit] = {}
-
-    def bic(k: int) -> float:
-        if k not in fits:
-            starts = [_start(guesses, k, scores.exact.shape[1], seed) for seed in range(STARTS if k > 1 else 1)]
-            if like is not None and len(like["shares"]) == k and like["centre"].shape[1] == scores.n_columns:
-                starts.append(_from_like(like, order, scores.exact.shape[1]))
-            fits[k] = _fit(scores, k, starts)
-        return fits[k].bic
-
-    best = min(len(like["shares"]), most_classes) if like is not None else 1
-    for step in (1, -1):
-        tried = 0
-        k = best
-        while tried < 2 and 1 <= k + step <= most_classes:
-            k += step
-            if scores.n < 20 * k:
-                break
-            tried = 0 if bic(k) < bic(best) else tried + 1
-            best = k if tried == 0 else best
-        if like is None:
+    guesses, n_exact = scores.guesses(columns)[:, order], scores.exact.shape[1]
+    most = max(1, min(MOST_CLASSES, scores.n // FEWEST_PER_CLASS))
+    known = None if like is None or like["centre"].shape[1] != scores.n_columns or len(like["shares"]) > most else _from_like(like, order, n_exact)
+    counts = range(most, 0, -1) if known is None else range(min(len(known["centre"]) + 1, most), max(len(known["centre"]) - 2, 0), -1)
+    best: _Fit | None = None
+    above: _Fit | None = None
+    for k in counts:
+        starts = [_start(guesses, _clusters(guesses, k, seed), k, n_exact) for seed in range(STARTS if above is None else 1)]
+        if above is not None:
+            starts.append(_merged(scores, guesses, above, n_exact))
+        if known is not None and len(known["centre"]) == k:
+            starts.append(known)
+        above = _fit(scores, k, starts)
+        if best is None or above.bic < best.bic:
+            best = above
+        elif k <= len(best.parameters["centre"]) - 2:
             break
-    bic(best)
-    return _ordered(fits[best].parameters, np.argsort(order), scores.exact.shape[1])
+    assert best is not None
+    return _ordered(best.parameters, np.argsort(order), n_exact)
 
 
 def n_parameters(k: int, n_exact: int, levels: Sequence[int]) -> int:
@@ -210,13 +215,13 @@ def _fit(scores: MaskedScores, k: int, starts: Sequence[Parameters]) -> _Fit:
 
     def climb(start: Parameters, steps: int) -> tuple[float, Parameters]:
         free = {name: value for name, value in start.items() if value.numel()}
-        found = {**start, **fit_mode(model, free, steps=steps)}
+        found = {**start, **fit_mode(pyro.poutine.scale(model, scale=_SCALE), free, steps=steps)}
         with torch.no_grad():
             return float(_log_likelihood(scores, found)), found
 
     tried = [climb(start, _SHORT) for start in starts]
     height, parameters = climb(max(tried, key=lambda pair: pair[0])[1], _LONG)
-    size = n_parameters(k, n_exact, [len(ends) for ends in scores.ends])
+    size = n_parameters(k, n_exact, scores.levels)
     return _Fit(parameters, height, -2.0 * height + size * float(np.log(scores.n)))
 
 
@@ -225,19 +230,23 @@ def _log_likelihood(scores: MaskedScores, parameters: Parameters) -> Tensor:
     return torch.logsumexp(class_log_likelihoods(scores, parameters) + log_shares, dim=1).sum()
 
 
-def _start(guesses: NDArray[np.float64], k: int, n_exact: int, seed: int) -> Parameters:
-    """Parameters from the clusters of k-means with k-means++ seeding."""
+def _clusters(guesses: NDArray[np.float64], k: int, seed: int) -> NDArray[np.int64]:
+    """The cluster of each patient by k-means with k-means++ seeding."""
     from scipy.cluster.vq import kmeans2
 
-    rng = np.random.default_rng([seed, k])
-    label = kmeans2(guesses, k, iter=20, minit="++", rng=rng, missing="warn")[1] if k > 1 else np.zeros(len(guesses), dtype=np.int64)
+    if k == 1 or len(np.unique(guesses, axis=0)) <= k:
+        return np.unique(guesses, axis=0, return_inverse=True)[1].reshape(-1) % k
+    return np.asarray(kmeans2(guesses, k, iter=20, minit="++", rng=np.random.default_rng([seed, k]), missing="warn")[1], dtype=np.int64)
+
+
+def _start(guesses: NDArray[np.float64], label: NDArray[np.int64], k: int, n_exact: int) -> Parameters:
+    """Parameters from the moments of the patients with each label."""
     p, rank = guesses.shape[1], min(RANK, max(n_exact - 1, 0))
     centre, unique, loadings, share = np.zeros((k, p)), np.ones((k, p)), np.zeros((k, n_exact, rank)), np.zeros(k)
     for member in range(k):
         rows = guesses[label == member]
         share[member] = (len(rows) + 1.0) / (len(guesses) + k)
         if len(rows) < 10:
-            centre[member] = rng.normal(size=p) * 0.3
             continue
         centre[member] = rows.mean(0)
         unique[member, :n_exact] = np.maximum(rows[:, :n_exact].std(0), 0.2)
@@ -248,6 +257,20 @@ def _start(guesses: NDArray[np.float64], k: int, n_exact: int, seed: int) -> Par
             unique[member, :n_exact] = np.sqrt(np.maximum(unique[member, :n_exact] ** 2 - (loadings[member] ** 2).sum(-1), 0.04))
     arrays = {"log_share": np.log(share), "centre": centre, "log_unique": np.log(unique), "loadings": loadings}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _merged(scores: MaskedScores, guesses: NDArray[np.float64], fit: _Fit, n_exact: int) -> Parameters:
+    """A start with one class fewer: the pair merged that costs least, each patient counted to their likeliest class."""
+    with torch.no_grad():
+        posterior = class_log_likelihoods(scores, fit.parameters) + torch.log_softmax(fit.parameters["log_share"], 0)
+        label = posterior.argmax(1).numpy()
+        k = posterior.shape[1]
+        tried: list[tuple[float, Parameters]] = []
+        for first, second in combinations(range(k), 2):
+            joined = np.where(label == second, first, label)
+            start = _start(guesses, joined - (joined > second), k - 1, n_exact)
+            tried.append((float(_log_likelihood(scores, start)), start))
+    return max(tried, key=lambda pair: pair[0])[1]
 
 
 def _from_like(like: Parameters, order: NDArray[np.int64], n_exact: int) -> Parameters:
