@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term
 from trialsim.cohort.fitted.outcomes.effects import ArmDesign
-from trialsim.cohort.fitted.outcomes.hazards import GRID, Follow, HazardRegression, breaks_at
+from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, breaks_at, nice_step
 from trialsim.cohort.fitted.outcomes.newton import Array
 
-PIECES = 24
+PIECES = 40
+_PARTS = 400
 _PER_PIECE = 10
 ATOM_SHARE, ATOM_COUNT = 0.03, 10
 
@@ -94,36 +96,29 @@ def fit_censoring(
 ) -> FittedCensoring | None:
     """The law of the censoring time, an event of its own which the event of interest censors; None where nobody is censored.
 
-    The regression of `fit_event` (its mode alone, by Newton's method), with up to 24 pieces at the quantiles of the
+    The regression of `fit_event` (its mode alone, by Newton's method), with up to 40 pieces at the quantiles of the
     censored times. A time at which 3 % (and 10) of the censored end together is an atom: everyone followed that long
-    ends there with probability 1 − exp(−λ exp(lp)). Beyond the longest follow-up (rounded up) nobody is followed.
+    ends there with probability 1 − exp(−λ exp(lp)). Beyond the longest follow-up (rounded up to a round number) nobody is followed.
     Times and the arguments are as in `fit_event`. Censoring is independent of the event given the baseline and the arm.
     """
     seen = ~np.isnan(time) & ~np.isnan(event)
     time, ended, x = time[seen], 1.0 - event[seen], design[torch.from_numpy(seen)]
     if not ended.any():
         return None
-    last = time[ended == 1]
-    grid = float(time.max()) / GRID
-    horizon = float(np.ceil(time.max() / grid + 0.5) * grid) if len(np.unique(time)) > 1 else float(time.max())
+    last, longest = time[ended == 1], float(time.max())
     values, counts = np.unique(last, return_counts=True)
     atoms = values[counts >= max(ATOM_COUNT, ATOM_SHARE * len(last))]
     free = last[~np.isin(last, atoms)]
     pieces = int(min(PIECES, max(1, len(free) // _PER_PIECE)))
-    breaks = breaks_at(free, float(time.max()), pieces=pieces, known=time) if len(free) else np.zeros(0)
+    breaks = breaks_at(free, longest, pieces=pieces, known=time, parts=_PARTS) if len(free) else np.zeros(0)
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
-    smooth = Follow.of(time, ended * ~np.isin(time, atoms), breaks)
-    follow = Follow(
-        np.concatenate((smooth.exposure, (time[:, None] >= atoms).astype(np.float64) * (1.0 - (time[:, None] == atoms) * (ended[:, None] == 0))), axis=1),
-        np.concatenate((smooth.events, [float(((time == atom) & (ended == 1)).sum()) for atom in atoms])),
-        ended,
-    )
+    follow = _with_atoms(Follow.of(time, ended * ~np.isin(time, atoms), breaks, arm_design), time, ended, atoms)
     regression = HazardRegression.of(follow, arm_design, x, terms)
-    mode, scale, _ = regression.best(prior_scales, (0.0,))
-    hazard, weights = np.exp(mode.place[: regression.n_pieces]), mode.place[regression.n_pieces :]
+    mode, scales = regression.best(prior_scales, (0.0,), (0.0,))
+    hazard, weights = np.exp(mode.place[: regression.n_pieces]), mode.place[regression.n_pieces :][: regression.columns.shape[1]]
     risk = np.exp(regression.columns @ weights)
-    jumps = [_jump(risk * follow.exposure[:, len(breaks) + 1 + place], follow.events[len(breaks) + 1 + place]) for place in range(len(atoms))]
-    times, reached = _path(breaks, hazard[: len(breaks) + 1], atoms, jumps, horizon)
+    jumps = [_jump(risk * follow.exposure[:, place], follow.events[:, place].sum()) for place in range(len(breaks) + 1, regression.n_pieces)]
+    times, reached = _path(breaks, hazard[: len(breaks) + 1], atoms, jumps, horizon=_horizon(longest, atoms))
     names = arm_design.others
     found = dict(zip(names, weights[: len(names)].tolist(), strict=True))
     return FittedCensoring(
@@ -132,8 +127,22 @@ def fit_censoring(
         arm_log_hr={name: found.get(name, 0.0) for name in arms},
         terms=terms,
         weights=tuple(weights[len(names) : len(names) + len(terms)].tolist()),
-        prior_scale=scale,
+        prior_scale=scales.weights,
     )
+
+
+def _with_atoms(follow: Follow, time: Array, ended: Array, atoms: Array) -> Follow:
+    """Every atom as one more piece, in which all who are followed until then, without an event at that time, spend one day."""
+    reached = (time[:, None] >= atoms) & ~((time[:, None] == atoms) & (ended[:, None] == 0))
+    at = ((time[:, None] == atoms) & (ended[:, None] == 1)).astype(np.float64)
+    n = np.stack([at[follow.group == group].sum(0) for group in range(len(follow.events))])
+    return Follow(np.concatenate((follow.exposure, reached.astype(np.float64)), axis=1), np.concatenate((follow.events, n), axis=1), ended, follow.group)
+
+
+def _horizon(longest: float, atoms: Array) -> float:
+    """The longest follow-up: an atom where it is one, else rounded up, so that it is nobody's own."""
+    step = nice_step(longest, 100)
+    return longest if longest in atoms else float((np.floor(longest / step) + 1.0) * step)
 
 
 def _jump(risk: Array, ended: float) -> float:
@@ -146,12 +155,12 @@ def _jump(risk: Array, ended: float) -> float:
     return (low + high) / 2
 
 
-def _path(breaks: Array, hazards: Array, atoms: Array, jumps: Sequence[float], horizon: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _path(breaks: Array, hazards: Array, atoms: Array, jumps: Sequence[float], *, horizon: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The cumulative hazard as corners: times and what is reached there, jumps included."""
     corners = np.unique(np.concatenate(([0.0], breaks, atoms, [horizon])))
     corners = corners[corners <= horizon]
     times, reached = [0.0], [0.0]
-    for before, after in zip(corners[:-1], corners[1:], strict=True):
+    for before, after in pairwise(corners):
         hazard = hazards[np.searchsorted(breaks, before, side="right")]
         times.append(float(after))
         reached.append(reached[-1] + float(hazard * (after - before)) + 1e-12)

@@ -13,7 +13,8 @@ from torch import Tensor
 from trialsim.cohort.fitted.features import Term
 from trialsim.cohort.fitted.outcomes.newton import Array
 
-MODIFIER_SCALES = (0.0, 0.03, 0.06, 0.1, 0.15, 0.25)
+MODIFIER_SCALES = (0.0, 0.03, 0.06, 0.1, 0.15, 0.25)  # of how an effect changes with a standardised term
+STEP_SCALES = (0.0, 0.1, 0.2, 0.3, 0.5)  # of how a log hazard ratio changes from piece to piece
 
 
 @dataclass(frozen=True, slots=True)

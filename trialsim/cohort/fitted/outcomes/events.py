@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from torch import Tensor
 from trialsim.cohort.fitted.columns import Array
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, weigh
 from trialsim.cohort.fitted.inference import Posterior, fit_laplace
-from trialsim.cohort.fitted.outcomes.effects import MODIFIER_SCALES, ArmDesign
-from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, breaks_at
+from trialsim.cohort.fitted.outcomes.effects import MODIFIER_SCALES, STEP_SCALES, ArmDesign
+from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, Scales, breaks_at
+from trialsim.cohort.fitted.outcomes.newton import Mode
 from trialsim.cohort.fitted.outcomes.stored import read_posterior, store_posterior
+from trialsim.cohort.fitted.outcomes.varied import VariedHazard
 from trialsim.records import Cohort
 
 PIECES = 8
@@ -26,12 +28,12 @@ _PER_PIECE = 3
 
 @dataclass(frozen=True, slots=True)
 class FittedEvent:
-    """An event time with hazard λ_j exp(lp + log HR of the arm + x·ω of the arm) on piece j.
+    """An event time with hazard λ_j exp(lp + log HR of the arm) on piece j.
 
     `breaks` (days) end every piece but the last; `hazards` (per day) are those of the reference arm at linear predictor
-    0, the average patient. `arm_log_hr` has every arm; the reference arm's is 0, another's is its log HR at the average
-    patient. `modifiers` ω, by arm, say how it changes with each term; empty where the evidence is against that.
-    `log_hr_sd` are posterior SDs. `posterior` holds log hazards, log HRs, weights and modifiers with their full covariance.
+    0, the average patient. `arm_log_hr` has every arm; the reference arm's is 0. `log_hr_sd` are posterior SDs.
+    `posterior` holds log hazards, log HRs and weights with their full covariance. `varied` is the same outcome with
+    effects that may differ between patients and over time.
     """
 
     breaks: tuple[float, ...]
@@ -42,8 +44,7 @@ class FittedEvent:
     weights: tuple[float, ...]
     prior_scale: float
     posterior: Posterior
-    modifiers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    modifier_scale: float = 0.0
+    varied: VariedHazard
 
     @property
     def reference(self) -> str | None:
@@ -65,8 +66,7 @@ class FittedEvent:
             "terms": [term.as_json() for term in self.terms],
             "weights": list(self.weights),
             "prior_scale": self.prior_scale,
-            "modifiers": {arm: list(row) for arm, row in self.modifiers.items()},
-            "modifier_scale": self.modifier_scale,
+            "varied": self.varied.store(),
         }
 
     @classmethod
@@ -81,8 +81,7 @@ class FittedEvent:
             weights=tuple(given["weights"]),
             prior_scale=given["prior_scale"],
             posterior=read_posterior(given, tensors),
-            modifiers={arm: tuple(row) for arm, row in given["modifiers"].items()},
-            modifier_scale=given["modifier_scale"],
+            varied=VariedHazard.read(given["varied"]),
         )
 
 
@@ -97,20 +96,22 @@ def fit_event(
     design: Float[Tensor, "patient term"],
     prior_scales: Sequence[float] = PRIOR_SCALES,
     modifier_scales: Sequence[float] = MODIFIER_SCALES,
+    step_scales: Sequence[float] = STEP_SCALES,
 ) -> FittedEvent:
     """A piecewise-exponential proportional-hazards regression, in Pyro with a full-covariance Laplace guide.
 
-        log L = Σ_i [ δ_i (η_{j(i)} + γ_{a(i)} + x_i β + x_i ω_{a(i)}) − Σ_j E_ij exp(η_j + γ_{a(i)} + x_i β + x_i ω_{a(i)}) ]
+        log L = Σ_i [ δ_i (η_{j(i)} + x_i β + γ_{a(i)}) − Σ_j E_ij exp(η_j + x_i β + γ_{a(i)}) ]
 
     with E_ij the days of patient i in piece j. Breaks are at the eighths of the event times (rounded). Priors: η_j normal
     around the crude log hazard with SD 2, γ ~ Normal(0, 2), β on standardised terms Normal(0, s), spline bends
     Normal(0, s / 2), with s the value of largest evidence among `prior_scales`: unshrunk, the predictor of a small or
     noisy data set would spread patients more than their true prognosis does, and so dilute a marginal hazard ratio.
-    Effect modifiers ω ~ Normal(0, m), with m of largest evidence among `modifier_scales`; 0 is no modification, and
-    then γ_a is the effect in everybody. The scales are found by Newton's method; the posterior is Pyro's.
+
+    `varied` adds x_i ω_a, ω ~ Normal(0, m), and steps of an arm's log HR over the pieces, Normal(0, v), with m and v of
+    largest evidence, where 0 stands for none; its mode alone is kept. Scales are found by Newton's method.
 
     `time` in days and `event` (0/1) are `[patient]`, NaN where missing (the row is masked); `arm` is the place in
-    `arms`. The hazard of the last piece continues beyond the data. Not handled: effects that change over time.
+    `arms`. The hazard of the last piece continues beyond the data.
 
     **Source:** Holford 1980, Biometrics 36:299, doi 10.2307/2529982; Laird & Olivier 1981, JASA 76:231,
     doi 10.1080/01621459.1981.10477634.
@@ -121,9 +122,9 @@ def fit_event(
     pieces = int(min(PIECES, max(1, (event == 1).sum() // _PER_PIECE)))
     breaks = breaks_at(time[event == 1], float(time.max()), pieces=pieces, known=time)
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
-    regression = HazardRegression.of(Follow.of(time, event, breaks), arm_design, x, terms)
-    mode, scale, modifier_scale = regression.best(prior_scales, modifier_scales)
-    posterior = _posterior(regression, mode.place, scale, modifier_scale)
+    regression = HazardRegression.of(Follow.of(time, event, breaks, arm_design), arm_design, x, terms)
+    alike, scales = regression.best(prior_scales, (0.0,), (0.0,))
+    posterior = _posterior(regression, alike.place, scales)
     names = arm_design.others
     log_hr = dict(zip(names, posterior.mode["log_hr"].tolist() if names else [], strict=True))
     return FittedEvent(
@@ -133,27 +134,37 @@ def fit_event(
         log_hr_sd=dict(zip(names, posterior.sd("log_hr").tolist() if names else [], strict=True)),
         terms=terms,
         weights=tuple(posterior.mode["weights"].tolist()) if terms else (),
-        prior_scale=scale,
+        prior_scale=scales.weights,
         posterior=posterior,
-        modifiers=arm_design.by_arm(posterior.mode["modifiers"].numpy()) if "modifiers" in posterior.mode else {},
-        modifier_scale=modifier_scale,
+        varied=_varied(regression, arm_design, arms, *regression.best((scales.weights,), modifier_scales, step_scales, start=alike.place)),
     )
 
 
-def _posterior(regression: HazardRegression, mode: Array, scale: float, modifier_scale: float) -> Posterior:
-    """The same model in Pyro, from its mode."""
+def _varied(regression: HazardRegression, arm_design: ArmDesign, arms: tuple[str, ...], mode: Mode, scales: Scales) -> VariedHazard:
+    parts = dict(zip(regression.sizes, np.split(mode.place, np.cumsum(list(regression.sizes.values()))[:-1]), strict=True))
+    log_hazard = parts["log_hazard"] + regression.steps(mode.place, regression.contrasts()) + np.append(0.0, parts["log_hr"])[:, None]
+    row = {name: place + 1 for place, name in enumerate(arm_design.others)}
+    return VariedHazard(
+        hazards={name: tuple(np.exp(log_hazard[row.get(name, 0)]).tolist()) for name in arms},
+        weights=tuple(parts["weights"].tolist()),
+        modifiers=arm_design.by_arm(parts["modifiers"]),
+        modifier_scale=scales.modifiers,
+        step_scale=scales.steps,
+    )
+
+
+def _posterior(regression: HazardRegression, mode: Array, scales: Scales) -> Posterior:
+    """The model with effects that are alike in Pyro, from its mode."""
     import pyro
     import pyro.distributions as dist
 
-    n_modifiers = regression.n_modifiers if modifier_scale > 0 else 0
-    sizes = {"log_hazard": regression.n_pieces, "log_hr": regression.n_arms, "weights": len(regression.terms), "modifiers": n_modifiers}
-    sites = {site: size for site, size in sizes.items() if size}
-    ends = np.cumsum([0, *sites.values()])
-    slices = {site: slice(int(first), int(last)) for site, first, last in zip(sites, ends[:-1], ends[1:], strict=True)}
-    centre, sd, start = (torch.from_numpy(array) for array in (regression.centre(), regression.sd(scale, modifier_scale), mode.copy()))
-    columns = torch.from_numpy(regression.columns[:, : int(ends[-1]) - regression.n_pieces])
-    exposure, events, happened = (torch.from_numpy(array) for array in (regression.follow.exposure, regression.follow.events, regression.follow.happened))
-    total = happened @ columns
+    follow, n_pieces = regression.follow, regression.n_pieces
+    sites = {site: size for site, size in regression.sizes.items() if size and site in ("log_hazard", "log_hr", "weights")}
+    ends = np.cumsum([0, *sites.values()]).tolist()
+    slices = {site: slice(first, last) for site, first, last in zip(sites, ends[:-1], ends[1:], strict=True)}
+    centre, sd, start = (torch.from_numpy(array) for array in (regression.centre(), regression.sd(scales), mode.copy()))
+    columns = torch.from_numpy(regression.columns[:, : ends[-1] - n_pieces])
+    exposure, events, total = torch.from_numpy(follow.exposure), torch.from_numpy(follow.events.sum(0)), torch.from_numpy(follow.happened) @ columns
 
     def model() -> None:
         drawn = {site: pyro.sample(site, dist.Normal(centre[part], sd[part]).to_event(1)) for site, part in slices.items()}

@@ -2,48 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, prior_sd
-from trialsim.cohort.fitted.outcomes.effects import MODIFIER_SCALES, ArmDesign
-from trialsim.cohort.fitted.outcomes.newton import Array, Mode, best_scale, find_mode
+from trialsim.cohort.fitted.features import Term, prior_sd
+from trialsim.cohort.fitted.outcomes.effects import ArmDesign
+from trialsim.cohort.fitted.outcomes.newton import Array, Mode, best_scale
 
-GRID = 200  # breaks are multiples of this part of the follow-up
 HAZARD_SD = 2.0  # prior SDs, as in `fit_event`
 EFFECT_SD = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Follow-up cut into pieces: `exposure` `[patient, piece]` days, `events` per piece, `happened` `[patient]` 0/1."""
+    """Follow-up cut into pieces: `exposure` `[patient, piece]` days, `events` `[group, piece]`, `happened` `[patient]` 0/1, `group` `[patient]`.
+
+    Group 0 is the reference arm, the others follow in the order of `ArmDesign.others`.
+    """
 
     exposure: Array
     events: Array
     happened: Array
+    group: NDArray[np.int64]
 
     @classmethod
-    def of(cls, time: Array, happened: Array, breaks: Array) -> Follow:
+    def of(cls, time: Array, happened: Array, breaks: Array, arms: ArmDesign) -> Follow:
         """`time` `[patient]` in days, none missing; a time at a break is in the piece that ends there."""
         edges = np.concatenate(([0.0], breaks, [np.inf]))
         exposure = np.clip(time[:, None] - edges[:-1], 0.0, np.diff(edges))
-        events = np.bincount(np.searchsorted(breaks, time[happened == 1]), minlength=len(edges) - 1).astype(np.float64)
-        return cls(exposure, events, happened)
+        group = (arms.treated @ np.arange(1, len(arms.others) + 1)).astype(np.int64)
+        events = np.zeros((len(arms.others) + 1, len(edges) - 1))
+        came = happened == 1
+        np.add.at(events, (group[came], np.searchsorted(breaks, time[came])), 1.0)
+        return cls(exposure, events, happened, group)
 
     def crude(self) -> Array:
         """The log hazard of each piece without covariates; half an event keeps it finite."""
-        return np.asarray(np.log((self.events + 0.5) / (self.exposure.sum(0) + 1e-9)))
+        return np.asarray(np.log((self.events.sum(0) + 0.5) / (self.exposure.sum(0) + 1e-9)))
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """Prior SDs that the evidence chooses: of prognostic weights, of what modifies an effect, and of an effect's steps in time."""
+
+    weights: float
+    modifiers: float = 0.0
+    steps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class HazardRegression:
-    """log λ_j(x, a) = η_j + γ_a + x·β + x·ω_a, its priors, and its likelihood with derivatives.
+    """log λ_j(x, a) = η_j + σ_aj + γ_a + x·β + x·ω_a, its priors, and its likelihood with derivatives.
 
-    Parameters are in this order: η, γ, β, ω. `columns` `[patient, parameter]` are those of γ, β and ω.
+    Parameters are in the order η, γ, β, ω, τ (arm by arm, τ and ω of arms other than the reference). `columns`
+    `[patient, parameter]` are those of γ, β and ω. Steps are σ_a = B τ_a with B `[piece, piece − 1]` orthonormal and
+    orthogonal to the pieces' events: an arm's steps average to 0 over the events, so that γ stays its log hazard ratio.
     """
 
     follow: Follow
@@ -57,50 +76,101 @@ class HazardRegression:
 
     @property
     def n_pieces(self) -> int:
-        return len(self.follow.events)
+        return int(self.follow.events.shape[1])
 
     @property
-    def n_modifiers(self) -> int:
-        return int(self.columns.shape[1]) - self.n_arms - len(self.terms)
+    def sizes(self) -> dict[str, int]:
+        """How many parameters each site has, in order."""
+        n_modifiers = int(self.columns.shape[1]) - self.n_arms - len(self.terms)
+        return {
+            "log_hazard": self.n_pieces,
+            "log_hr": self.n_arms,
+            "weights": len(self.terms),
+            "modifiers": n_modifiers,
+            "steps": self.n_arms * (self.n_pieces - 1),
+        }
+
+    def contrasts(self) -> Array:
+        """B."""
+        share = self.follow.events.sum(0) + 0.5
+        return np.asarray(np.linalg.svd(share[None])[2][1:].T)
 
     def centre(self) -> Array:
-        return np.concatenate((self.follow.crude(), np.zeros(self.columns.shape[1])))
+        """The prior means."""
+        return np.concatenate((self.follow.crude(), np.zeros(sum(self.sizes.values()) - self.n_pieces)))
 
-    def sd(self, scale: float, modifier_scale: float) -> Array:
+    def sd(self, scales: Scales) -> Array:
         """The prior SDs under these scales."""
+        sizes = self.sizes
         fixed = np.concatenate((np.full(self.n_pieces, HAZARD_SD), np.full(self.n_arms, EFFECT_SD)))
-        return np.concatenate((fixed, prior_sd(self.terms).numpy() * scale, np.full(self.n_modifiers, modifier_scale)))
+        chosen = (prior_sd(self.terms).numpy() * scales.weights, np.full(sizes["modifiers"], scales.modifiers), np.full(sizes["steps"], scales.steps))
+        return np.concatenate((fixed, *chosen))
 
     def log_likelihood(self, theta: Array) -> tuple[float, Array, Array]:
-        """Σ δ (η_j + z β) − Σ_j E_ij exp(η_j + z β), its gradient and negative Hessian."""
-        hazard, weights = np.exp(theta[: self.n_pieces]), theta[self.n_pieces :]
+        """Σ δ (η_j + σ_aj + z β) − Σ_j E_ij exp(η_j + σ_aj + z β), its gradient and negative Hessian."""
+        follow, n_pieces, n_groups = self.follow, self.n_pieces, self.n_arms + 1
+        weights = theta[n_pieces : n_pieces + self.columns.shape[1]]
+        basis = self.contrasts()
+        log_rate = theta[:n_pieces] + self.steps(theta, basis)
+        rate = np.exp(log_rate)
         predictor = self.columns @ weights
         risk = np.exp(predictor)
-        expected = hazard * (risk @ self.follow.exposure)
-        own = risk * (self.follow.exposure @ hazard)
-        value = float(self.follow.events @ theta[: self.n_pieces] + self.follow.happened @ predictor - expected.sum())
-        slope = np.concatenate((self.follow.events - expected, (self.follow.happened - own) @ self.columns))
-        cross = (self.follow.exposure * risk[:, None]).T @ self.columns * hazard[:, None]
-        corner = (self.columns * own[:, None]).T @ self.columns
-        return value, slope, np.block([[np.diag(expected), cross], [cross.T, corner]])
+        weighted = follow.exposure * risk[:, None]
+        expected = rate * np.stack([weighted[follow.group == g].sum(0) for g in range(n_groups)])
+        own = (weighted * rate[follow.group]).sum(1)
+        value = float((follow.events * log_rate).sum() + follow.happened @ predictor - expected.sum())
+        lean = follow.events - expected
+        slope = np.concatenate((lean.sum(0), (follow.happened - own) @ self.columns, (lean[1:] @ basis).ravel()))
+        cross = np.stack([weighted[follow.group == g].T @ self.columns[follow.group == g] for g in range(n_groups)]) * rate[:, :, None]
+        blocks = np.concatenate([np.zeros((0, n_pieces)), *(basis.T * row for row in expected[1:])])
+        steps = np.concatenate([np.zeros((0, self.columns.shape[1])), *(basis.T @ part for part in cross[1:])])
+        corner = np.zeros((len(blocks), len(blocks)))
+        for g, row in enumerate(expected[1:]):
+            part = slice(g * basis.shape[1], (g + 1) * basis.shape[1])
+            corner[part, part] = (basis.T * row) @ basis
+        top = np.concatenate((np.diag(expected.sum(0)), cross.sum(0), blocks.T), axis=1)
+        middle = np.concatenate((cross.sum(0).T, (self.columns * own[:, None]).T @ self.columns, steps.T), axis=1)
+        bottom = np.concatenate((blocks, steps, corner), axis=1)
+        return value, slope, np.concatenate((top, middle, bottom))
 
-    def best(self, scales: Sequence[float], modifier_scales: Sequence[float]) -> tuple[Mode, float, float]:
-        """The mode under the scales of largest evidence: that of β first, without modifiers, then that of ω."""
-        scales, modifier_scales = (scales if self.terms else (1.0,)), (modifier_scales if self.n_modifiers else (0.0,))
-        mode, scale = best_scale(self.log_likelihood, self.centre(), centre=self.centre(), sd_of=lambda s: self.sd(s, min(modifier_scales)), scales=scales)
-        if len(modifier_scales) > 1:
-            mode, modifier_scale = best_scale(self.log_likelihood, mode.place, centre=self.centre(), sd_of=lambda s: self.sd(scale, s), scales=modifier_scales)
-            return mode, scale, modifier_scale
-        return find_mode(self.log_likelihood, mode.place, centre=self.centre(), sd=self.sd(scale, modifier_scales[0])), scale, modifier_scales[0]
+    def steps(self, theta: Array, basis: Array) -> Array:
+        """σ `[group, piece]`, 0 in the reference arm."""
+        tau = theta[self.n_pieces + self.columns.shape[1] :].reshape(self.n_arms, -1)
+        return np.concatenate((np.zeros((1, self.n_pieces)), tau @ basis.T))
+
+    def best(self, weights: Sequence[float], modifiers: Sequence[float], steps: Sequence[float], *, start: Array | None = None) -> tuple[Mode, Scales]:
+        """The mode under the scales of largest evidence: of β first, with effects alike in all patients at all times, then of ω, then of σ."""
+        sizes = self.sizes
+        options = {
+            "weights": weights if self.terms else (1.0,),
+            "modifiers": modifiers if sizes["modifiers"] else (0.0,),
+            "steps": steps if sizes["steps"] else (0.0,),
+        }
+        found, start = Scales(*(choice[0] for choice in options.values())), self.centre() if start is None else start
+        mode: Mode | None = None
+        for part, choice in options.items():
+            if mode is not None and len(choice) == 1:
+                continue
+            tried = [replace(found, **{part: scale}) for scale in choice]
+            mode, place = best_scale(self.log_likelihood, start, centre=self.centre(), sds=[self.sd(scales) for scales in tried])
+            found, start = tried[place], mode.place
+        assert mode is not None
+        return mode, found
 
 
-def breaks_at(times: Array, longest: float, *, pieces: int, known: Array) -> Array:
-    """Breaks at the quantiles of `times`, on a grid of 1/200 of the follow-up, moved by parts of its step off any value one patient alone has.
+def nice_step(length: float, parts: int) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is at most a part of a length: rounding to it tells nothing of the length itself."""
+    part = length / parts
+    power = 10.0 ** math.floor(math.log10(part))
+    return power * max(multiple for multiple in (1.0, 2.0, 5.0) if multiple * power <= part * (1 + 1e-12))
+
+
+def breaks_at(times: Array, longest: float, *, pieces: int, known: Array, parts: int = 200) -> Array:
+    """Breaks at the quantiles of `times`, rounded to about a 200th of the follow-up and moved off any value that one patient alone has.
 
     `known` are all times in the data. So no break is a patient's own time.
     """
-    step = longest / GRID
-    step = max(round(step), 1) if longest > GRID else step
+    step = nice_step(longest, parts)
     found = np.unique(np.round(np.quantile(times, np.arange(1, pieces) / pieces) / step) * step)
     values, counts = np.unique(known, return_counts=True)
     alone = values[counts == 1]
@@ -108,6 +178,3 @@ def breaks_at(times: Array, longest: float, *, pieces: int, known: Array) -> Arr
         found = np.where(np.isin(found, alone), found + part * step, found)
     found = found[~np.isin(found, alone)]
     return np.asarray(np.unique(found[(found > 0) & (found < longest)]))
-
-
-__all__ = ["EFFECT_SD", "HAZARD_SD", "MODIFIER_SCALES", "PRIOR_SCALES", "Follow", "HazardRegression", "breaks_at"]

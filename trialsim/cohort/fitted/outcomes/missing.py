@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import log_ndtr, ndtri
 from torch import Tensor
 
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, prior_sd
 from trialsim.cohort.fitted.outcomes.effects import ArmDesign
+from trialsim.cohort.fitted.outcomes.hazards import nice_step
 from trialsim.cohort.fitted.outcomes.newton import Array, best_scale
 
 RARE = 5
@@ -105,7 +106,8 @@ def fit_missing(
     def sd_of(scale: float) -> Array:
         return np.concatenate((np.full(1 + treated.shape[1], _FIXED_SD), prior * scale))
 
-    mode, scale = best_scale(log_likelihood, start, centre=np.zeros_like(start), sd_of=sd_of, scales=prior_scales if used else (1.0,))
+    scales = prior_scales if used else (1.0,)
+    mode, place = best_scale(log_likelihood, start, centre=np.zeros_like(start), sds=[sd_of(scale) for scale in scales])
     names = shift.others if used else ()
     shifts = dict(zip(names, mode.place[1 : 1 + len(names)].tolist(), strict=True))
     weights = mode.place[1 + len(names) :]
@@ -116,7 +118,7 @@ def fit_missing(
         arm_shift={name: shifts.get(name, 0.0) for name in arms},
         terms=used,
         weights=tuple(weights.tolist()),
-        prior_scale=scale,
+        prior_scale=scales[place],
         follows=follows,
         before=before,
     )
@@ -124,19 +126,18 @@ def fit_missing(
 
 
 def _never_seen(missing: NDArray[np.bool_], follow_up: Mapping[str, tuple[Array, Array]]) -> tuple[str | None, float]:
-    """The event and the latest day (of a grid of 1/100 of the follow-up) such that 97 % of those censored before it lack the value."""
+    """The event and the latest day (a round number) such that 97 % of those censored before it lack the value."""
     best: tuple[int, str | None, float] = (0, None, 0.0)
     overall = missing.mean()
     for name, (time, event) in follow_up.items():
         censored = event == 0
         if not censored.any() or overall > _SHARE:
             continue
-        for day in np.linspace(0.0, float(np.nanmax(time)), _STEPS + 1)[1:-1]:
+        longest = float(np.nanmax(time))
+        step = nice_step(longest, _STEPS)
+        for day in np.arange(step, longest, step):
             early = censored & (time < day)
             n = int(early.sum())
             if n >= _COUNT and missing[early].mean() >= _SHARE and n > best[0]:
                 best = n, name, float(day)
     return best[1], best[2]
-
-
-__all__ = ["FittedMissing", "fit_missing", "ndtr"]

@@ -61,13 +61,14 @@ def find_mode(log_likelihood: LogLikelihood, start: Array, *, centre: Array, sd:
     return Mode(place=theta, precision=precision, log_evidence=evidence)
 
 
-def best_scale(log_likelihood: LogLikelihood, start: Array, *, centre: Array, sd_of: Callable[[float], Array], scales: Sequence[float]) -> tuple[Mode, float]:
-    """The mode under the scale of largest evidence, and that scale (empirical Bayes); each is sought from the last one's mode.
+def best_scale(log_likelihood: LogLikelihood, start: Array, *, centre: Array, sds: Sequence[Array]) -> tuple[Mode, int]:
+    """The mode under the prior SDs of largest evidence, and their place in `sds` (empirical Bayes); each is sought from the last one's mode.
 
     **Source:** MacKay 1992, Neural Computation 4:415, doi 10.1162/neco.1992.4.3.415.
     """
-    found: list[tuple[Mode, float]] = []
-    for scale in scales:
-        found.append((find_mode(log_likelihood, start, centre=centre, sd=sd_of(scale)), scale))
-        start = found[-1][0].place
-    return max(found, key=lambda pair: pair[0].log_evidence)
+    found: list[Mode] = []
+    for sd in sds:
+        found.append(find_mode(log_likelihood, start, centre=centre, sd=sd))
+        start = found[-1].place
+    best = max(range(len(found)), key=lambda place: found[place].log_evidence)
+    return found[best], best

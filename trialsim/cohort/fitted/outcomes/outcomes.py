@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +91,8 @@ class FittedOutcomes:
         """The outcomes of some patients whose scores are given."""
         found: dict[Outcome, Tensor] = {}
         for name, event in self.events.items():
-            log_hr = predictors.weigh(event.terms, event.weights).add_(predictors.effect(event.arm_log_hr, event.terms, event.modifiers))
-            time = _event_time(event, _hazard(score["event", name, ""], log_hr))
+            log_hr = predictors.varied(event.terms, event.varied.weights, event.varied.modifiers)
+            time = _event_time(event, _hazard(score["event", name, ""], log_hr), predictors.arm)
             happened = torch.ones_like(time)
             if name in self.censoring:
                 law = self.censoring[name]
@@ -102,8 +102,7 @@ class FittedOutcomes:
                 time = torch.minimum(time, end)
             found[name, "time"], found[name, "event"] = time, happened
         for key, value in self.values.items():
-            mean = predictors.weigh(value.terms, value.weights).add_(value.intercept)
-            mean.add_(predictors.effect(value.arm_difference, value.terms, value.modifiers))
+            mean = predictors.varied(value.terms, value.varied.weights, value.varied.modifiers).add_(predictors.by_arm(value.varied.means))
             spread = self.spreads[key]
             sd = spread.sd(mean, predictors.by_arm(spread.offsets))
             found[key] = _bent(spread.shape.quantile(score["value", *key]).mul_(sd).add_(mean), self.lows.get(key))
@@ -171,13 +170,18 @@ def _hazard(score: Tensor, log_hr: Tensor) -> Tensor:
     return torch.special.log_ndtr(score).neg_().mul_(log_hr.neg_().exp_())
 
 
-def _event_time(event: FittedEvent, h: Tensor) -> Tensor:
-    """The inverse of the stepwise cumulative hazard."""
+def _event_time(event: FittedEvent, h: Tensor, group: Tensor) -> Tensor:
+    """The inverse of the stepwise cumulative hazard of each patient's arm."""
     starts = torch.tensor((0.0, *event.breaks), dtype=torch.float64, device=h.device)
-    hazards = torch.tensor(event.hazards, dtype=torch.float64, device=h.device)
-    reached = torch.cat((starts[:1], torch.cumsum((starts[1:] - starts[:-1]) * hazards[:-1], 0)))
-    piece = torch.bucketize(h, reached[1:], right=False)
-    return (h - reached[piece]).div_(hazards[piece]).add_(starts[piece])
+    time: Tensor | None = None
+    for place, row in enumerate(event.varied.hazards.values()):
+        hazards = torch.tensor(row, dtype=torch.float64, device=h.device)
+        reached = torch.cat((starts[:1], torch.cumsum((starts[1:] - starts[:-1]) * hazards[:-1], 0)))
+        piece = torch.bucketize(h, reached[1:])
+        here = (h - reached[piece]).div_(hazards[piece]).add_(starts[piece])
+        time = here if time is None else torch.where(group == place, here, time)
+    assert time is not None
+    return time
 
 
 def _bent(value: Tensor, low: float | None) -> Tensor:
@@ -250,21 +254,25 @@ class _Fits:
         if before is None:
             return {}
         scales: dict[str, Any] = {"prior_scales": (before.prior_scale,)}
-        return scales | ({"modifier_scales": (before.modifier_scale,)} if isinstance(before, FittedEvent | FittedValue) else {})
+        if isinstance(before, FittedEvent | FittedValue):
+            scales["modifier_scales"] = (before.varied.modifier_scale,)
+        return scales | ({"step_scales": (before.varied.step_scale,)} if isinstance(before, FittedEvent) else {})
 
-    def _effect(self, numbers: Mapping[str, float], modifiers: Mapping[str, tuple[float, ...]]) -> Array:
-        total = np.array([numbers[arm] for arm in self.arms])[self.arm]
-        for arm, weights in modifiers.items():
-            total += (self.arm == self.arms.index(arm)) * (self.x @ np.array(weights))
-        return total
+    def _predictor(self, weights: Sequence[float], modifiers: Mapping[str, tuple[float, ...]]) -> Array:
+        total = self.x @ np.array(weights)
+        for arm, row in modifiers.items():
+            total += (self.arm == self.arms.index(arm)) * (self.x @ np.array(row))
+        return np.asarray(total)
+
+    def _by_arm(self, numbers: Mapping[str, float] | Mapping[str, tuple[float, ...]]) -> Array:
+        return np.array([numbers[arm] for arm in self.arms])[self.arm]
 
     def event(self, name: str, time: Array, event: Array) -> None:
         """An event, and its Cox–Snell scores."""
         fitted = fit_event(time, event, **self.common, **self._scales(self.like.events.get(name) if self.like else None))
         edges = np.array((0.0, *fitted.breaks))
         exposure = np.clip(time[:, None] - edges, 0.0, np.append(np.diff(edges), np.inf))
-        log_hr = self.x @ np.array(fitted.weights) + self._effect(fitted.arm_log_hr, fitted.modifiers)
-        hazard = (exposure @ np.array(fitted.hazards)) * np.exp(log_hr)
+        hazard = (exposure * self._by_arm(fitted.varied.hazards)).sum(1) * np.exp(self._predictor(fitted.varied.weights, fitted.varied.modifiers))
         self.events[name] = fitted
         self.scores["event", name, ""] = time_scores(hazard, hazard, event == 1, ~np.isnan(time) & ~np.isnan(event))
 
@@ -273,7 +281,7 @@ class _Fits:
         fitted = fit_censoring(time, event, **self.common, **self._scales(self.like.censoring.get(name) if self.like else None))
         if fitted is None:
             return
-        risk = np.exp(self.x @ np.array(fitted.weights) + self._effect(fitted.arm_log_hr, {}))
+        risk = np.exp(self._predictor(fitted.weights, {}) + self._by_arm(fitted.arm_log_hr))
         before, after = (law(time) * risk for law in (fitted.cumulative_hazard, fitted.cumulative_hazard_after))
         self.censoring[name] = fitted
         self.scores["censoring", name, ""] = time_scores(before, after, event == 0, ~np.isnan(time) & ~np.isnan(event))
@@ -281,7 +289,7 @@ class _Fits:
     def value(self, key: Outcome, value: Array, baseline: str | None) -> None:
         """A value, its spread, and its scores."""
         fitted = fit_value(value, baseline=baseline, **self.common, **self._scales(self.like.values.get(key) if self.like else None))
-        mean = fitted.intercept + self.x @ np.array(fitted.weights) + self._effect(fitted.arm_difference, fitted.modifiers)
+        mean = self._predictor(fitted.varied.weights, fitted.varied.modifiers) + self._by_arm(fitted.varied.means)
         others = tuple(fitted.difference_sd)
         treated = np.stack([self.arm == self.arms.index(other) for other in others], axis=1).astype(np.float64) if others else np.zeros((len(value), 0))
         positive = bool(np.nanmin(value) >= 0)

@@ -15,13 +15,13 @@ class Predictors:
     """Sums of weighted standardised terms for some patients; term by term, so that a patient's bits depend on nobody else."""
 
     def __init__(self, columns: Mapping[str, Float[Tensor, "patient"]], arm: Int[Tensor, "patient"], arms: Sequence[str]):
-        self._columns, self._arm, self._arms = columns, arm, tuple(arms)
+        self._columns, self.arm, self._arms = columns, arm, tuple(arms)
         self._raw: dict[Term, Tensor] = {}
 
     def weigh(self, terms: Sequence[Term], weights: Sequence[float]) -> Float[Tensor, "patient"]:
         """Σ weight · standardised term."""
         constant = -sum(weight * term.centre / term.scale for term, weight in zip(terms, weights, strict=True))
-        total = torch.full(self._arm.shape, constant, dtype=torch.float64, device=self._arm.device)
+        total = torch.full(self.arm.shape, constant, dtype=torch.float64, device=self.arm.device)
         for term, weight in zip(terms, weights, strict=True):
             if weight == 0.0:
                 continue
@@ -32,12 +32,12 @@ class Predictors:
 
     def by_arm(self, numbers: Mapping[str, float]) -> Float[Tensor, "patient"]:
         """The number of each patient's arm (0 for an arm that has none)."""
-        table = torch.tensor([numbers.get(arm, 0.0) for arm in self._arms], dtype=torch.float64, device=self._arm.device)
-        return table[self._arm]
+        table = torch.tensor([numbers.get(arm, 0.0) for arm in self._arms], dtype=torch.float64, device=self.arm.device)
+        return table[self.arm]
 
-    def effect(self, numbers: Mapping[str, float], terms: Sequence[Term], modifiers: Mapping[str, Sequence[float]]) -> Float[Tensor, "patient"]:
-        """What each patient's arm does: its number, and what the baseline adds to it."""
-        total = self.by_arm(numbers)
-        for arm, weights in modifiers.items():
-            total.add_(self.weigh(terms, weights).mul_(self._arm == self._arms.index(arm)))
+    def varied(self, terms: Sequence[Term], weights: Sequence[float], modifiers: Mapping[str, Sequence[float]]) -> Float[Tensor, "patient"]:
+        """Σ weight · standardised term, with an arm's modifiers added to the weights."""
+        total = self.weigh(terms, weights)
+        for arm, row in modifiers.items():
+            total.add_(self.weigh(terms, row).mul_(self.arm == self._arms.index(arm)))
         return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from trialsim.cohort.fitted.inference import Posterior, fit_laplace
 from trialsim.cohort.fitted.outcomes.effects import MODIFIER_SCALES, ArmDesign
 from trialsim.cohort.fitted.outcomes.newton import best_scale
 from trialsim.cohort.fitted.outcomes.stored import read_posterior, store_posterior
+from trialsim.cohort.fitted.outcomes.varied import VariedMean
 from trialsim.records import Cohort
 
 _FIXED_SD = 2.0
@@ -27,10 +28,9 @@ _FIXED_SD = 2.0
 class FittedValue:
     """A value at a visit: a mean given the baseline, and residuals of SD `sd` overall.
 
-    `arm_difference` is against the reference arm, whose own is 0, at the average patient; `modifiers`, by arm, say how
-    it changes with each term (empty where the evidence is against that). `baseline` is the covariate that is the same
-    quantity at baseline, where there is one. How the residual SD follows the mean, and the residuals' shape, are in
-    `FittedOutcomes.spreads`.
+    `arm_difference` is against the reference arm, whose own is 0. `baseline` is the covariate that is the same quantity
+    at baseline, where there is one. `varied` is the same outcome with effects that may differ between patients. How the
+    residual SD follows the mean, and the residuals' shape, are in `FittedOutcomes.spreads`.
     """
 
     intercept: float
@@ -42,8 +42,7 @@ class FittedValue:
     weights: tuple[float, ...]
     prior_scale: float
     posterior: Posterior
-    modifiers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    modifier_scale: float = 0.0
+    varied: VariedMean
 
     @property
     def reference(self) -> str | None:
@@ -66,8 +65,7 @@ class FittedValue:
             "terms": [term.as_json() for term in self.terms],
             "weights": list(self.weights),
             "prior_scale": self.prior_scale,
-            "modifiers": {arm: list(row) for arm, row in self.modifiers.items()},
-            "modifier_scale": self.modifier_scale,
+            "varied": self.varied.store(),
         }
 
     @classmethod
@@ -83,8 +81,7 @@ class FittedValue:
             weights=tuple(given["weights"]),
             prior_scale=given["prior_scale"],
             posterior=read_posterior(given, tensors),
-            modifiers={arm: tuple(row) for arm, row in given["modifiers"].items()},
-            modifier_scale=given["modifier_scale"],
+            varied=VariedMean.read(given["varied"]),
         )
 
 
@@ -102,10 +99,12 @@ def fit_value(
 ) -> FittedValue:
     """A normal regression on baseline terms and arm, in Pyro with a full-covariance Laplace guide.
 
-        y_i = α + x_i β + δ_{a(i)} + x_i ω_{a(i)} + σ ε_i
+        y_i = α + x_i β + δ_{a(i)} + σ ε_i
 
     `value` `[patient]` is NaN where missing (the row is masked). Priors, on the scale of SDs of y: α ~ Normal(0, 2),
-    δ ~ Normal(0, 2), β and ω as for events, log σ ~ Normal(0, 2); the scales of β and ω are found by Newton's method.
+    δ ~ Normal(0, 2), β as for events (but the weights of the quantity's own baseline have the scale 1: that it
+    matters is known, and shrinking it would leave a bend in the residuals), log σ ~ Normal(0, 2). `varied`
+    adds x_i ω_a, as for events.
     σ is one number here, so that the arms' means are those of the data whatever the spread; `fit_spread` refines it.
 
     **Source:** Gelman et al. 2013, Bayesian Data Analysis, chapter 14, doi 10.1201/b16018.
@@ -117,28 +116,32 @@ def fit_value(
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
     n_arms, n_terms, n_modifiers = len(arm_design.others), len(terms), arm_design.modifiers.shape[1]
     matrix = np.concatenate((np.ones((len(y), 1)), arm_design.treated, x.numpy(), arm_design.modifiers), axis=1)
-    prior = prior_sd(terms).numpy()
+    prior, own = prior_sd(terms).numpy(), np.array([term.column == baseline for term in terms], dtype=bool)
     gram, moment, total = matrix.T @ matrix, matrix.T @ y, float(y @ y)
 
     def sd_of(scale: float, modifier_scale: float) -> Array:
-        return np.concatenate((np.full(1 + n_arms, _FIXED_SD), prior * scale, np.full(n_modifiers, modifier_scale), [_FIXED_SD]))
+        return np.concatenate((np.full(1 + n_arms, _FIXED_SD), prior * np.where(own, 1.0, scale), np.full(n_modifiers, modifier_scale), [_FIXED_SD]))
 
     def log_likelihood(theta: Array) -> tuple[float, Array, Array]:
         b, precision = theta[:-1], np.exp(-2.0 * theta[-1])
         lean = moment - gram @ b
         square = total - float(b @ (moment + lean))
         slope = np.concatenate((precision * lean, [precision * square - len(y)]))
-        information = np.block([[precision * gram, 2.0 * precision * lean[:, None]], [2.0 * precision * lean[None], np.array([[2.0 * precision * square]])]])
+        information = np.zeros((len(theta), len(theta)))  # expected: b and log σ are orthogonal
+        information[:-1, :-1], information[-1, -1] = precision * gram, 2.0 * len(y)
         return -len(y) * theta[-1] - 0.5 * precision * square, slope, information
 
     start = np.zeros(matrix.shape[1] + 1)
     scales, modifier_scales = (prior_scales if terms else (1.0,)), (modifier_scales if n_modifiers else (0.0,))
-    mode, scale = best_scale(log_likelihood, start, centre=start, sd_of=lambda s: sd_of(s, min(modifier_scales)), scales=scales)
-    mode, modifier_scale = best_scale(log_likelihood, mode.place, centre=start, sd_of=lambda s: sd_of(scale, s), scales=modifier_scales)
-    n_kept = matrix.shape[1] - (0 if modifier_scale > 0 else n_modifiers)
-    posterior = _posterior(matrix[:, :n_kept], y, sd_of(scale, modifier_scale)[:n_kept], mode.place[:n_kept], float(mode.place[-1]))
+    alike, place = best_scale(log_likelihood, start, centre=start, sds=[sd_of(scale, 0.0) for scale in scales])
+    scale = scales[place]
+    n_alike = 1 + n_arms + n_terms
+    posterior = _posterior(matrix[:, :n_alike], y, sd_of(scale, 0.0)[:n_alike], alike.place[:n_alike], float(alike.place[-1]))
     found, sd = posterior.mode["coefficients"] * spread, posterior.sd("coefficients") * spread
     difference = dict(zip(arm_design.others, found[1 : 1 + n_arms].tolist(), strict=True))
+    mode, place = best_scale(log_likelihood, alike.place, centre=start, sds=[sd_of(scale, each) for each in modifier_scales])
+    b = mode.place[:-1] * spread
+    shift = dict(zip(arm_design.others, b[1 : 1 + n_arms].tolist(), strict=True))
     return FittedValue(
         intercept=float(found[0]) + centre,
         sd=float(torch.exp(posterior.mode["log_sd"])) * spread,
@@ -146,11 +149,15 @@ def fit_value(
         difference_sd=dict(zip(arm_design.others, sd[1 : 1 + n_arms].tolist(), strict=True)),
         baseline=baseline,
         terms=terms,
-        weights=tuple(found[1 + n_arms : 1 + n_arms + n_terms].tolist()),
+        weights=tuple(found[1 + n_arms :].tolist()),
         prior_scale=scale,
         posterior=posterior,
-        modifiers=arm_design.by_arm(found[1 + n_arms + n_terms :].numpy()),
-        modifier_scale=modifier_scale,
+        varied=VariedMean(
+            means={name: float(b[0]) + centre + shift.get(name, 0.0) for name in arms},
+            weights=tuple(b[1 + n_arms : n_alike].tolist()),
+            modifiers=arm_design.by_arm(b[n_alike:]),
+            modifier_scale=modifier_scales[place],
+        ),
     )
 
 
