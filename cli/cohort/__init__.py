@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import typer
 from trialsim_cli.cohort.audit import audit
+from trialsim_cli.cohort.fit import fit
 from trialsim_cli.cohort.ingest import ingest
+from trialsim_cli.cohort.sample import sample
 from trialsim_cli.cohort.withdraw import withdraw
 
 app = typer.Typer(name="cohort", no_args_is_help=True, help="Cohort models: from real-world data to virtual patients that may be used.")
 
 app.command()(audit)
 app.command()(ingest)
+app.command()(fit)
+app.command()(sample)
 app.command()(withdraw)

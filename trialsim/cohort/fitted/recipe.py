@@ -34,5 +34,6 @@ class FittedRecipe:
             on=options.on,
             randomised=options.randomised,
             reference=options.reference,
+            seed=options.seed,
             like=self.model,
         )

@@ -49,6 +49,7 @@ class Options:
     on: date
     randomised: bool = False
     reference: str | None = None
+    seed: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The options for a card."""
@@ -63,6 +64,7 @@ class Options:
             "on": self.on.isoformat(),
             "randomised": self.randomised,
             "reference": self.reference,
+            "seed": self.seed,
         }
 
     @classmethod
@@ -83,6 +85,7 @@ def fit_table(
     on: date,
     randomised: bool = False,
     reference: str | None = None,
+    seed: int = 0,
     like: FittedCohort | None = None,
 ) -> FittedCohort:
     """A model of the whole table, from which trials draw baselines and `synthesise` writes tables.
@@ -100,9 +103,9 @@ def fit_table(
     others are rules; `like`, fitted to other rows with the same options, saves time and changes nothing else.
 
     Raises DataError (every problem it finds in the outcomes' columns is one line): no card, no licence or purpose, too few rows.
-    Deterministic: the seed is the hash of the content.
+    Deterministic: fits that draw random numbers (flows) are seeded by the hash of the content, the options and `seed`.
     """
-    options = Options(model, dict(outcomes or {}), arm, dict(arms or {}), purpose, on, randomised, reference)
+    options = Options(model, dict(outcomes or {}), arm, dict(arms or {}), purpose, on, randomised, reference, seed)
     permission = permitted(table, purpose, on=on)
     return _fit(permission.apply(table), options, permission, like)
 
