@@ -113,13 +113,14 @@ def check_cohort(
     same_data: bool = True,
     reference: str | None = None,
     n_synthetic: int = N_SYNTHETIC,
+    n_draws: int = 5,
     about_model: Mapping[str, Any] | None = None,
     about_data: Mapping[str, Any] | None = None,
 ) -> CheckReport:
     """Checks a model against the permitted rows of its data. Deterministic in `seed`.
 
     `recipe` makes models like it from other rows; with None, or `refits` 0, disclosure is not checked and nothing can pass. `reference` is the
-    label of the reference arm (default: the smallest). Raises DataError where the tables cannot be compared: a column is missing, no row has
+    label of the reference arm (default: the smallest); `n_draws` synthetic samples of the real size meet the classifiers. Raises DataError where the tables cannot be compared: a column is missing, no row has
     an arm of the model, fewer than 50 patients.
     """
     thresholds = thresholds or Thresholds()
@@ -129,7 +130,7 @@ def check_cohort(
         raise DataError(Problem(f"{pair.n_real} patients are too few to check a cohort model against; at least {FEWEST} are needed", file=table.file))
     groups = subgroups(pair)
     against = None if target is None else representativeness(pair, load_target(target, pair))  # read before the long part: its problems come first
-    fidelity = measure_fidelity(pair, seed=seed)
+    fidelity = measure_fidelity(pair, seed=seed, n_draws=n_draws)
     effects = preservation(pair, groups, fewest=thresholds.subgroup_n)
     calibration = subgroup_calibration(pair, groups)
     judged = criteria(thresholds, fidelity, effects, calibration, against, same_data=same_data)

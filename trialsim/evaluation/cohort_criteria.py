@@ -104,7 +104,8 @@ class _Judge:
         reading, allowed = found[place], limits[place]
         met = reading.value <= allowed  # false for NaN
         missed = sum(not each.value <= own for each, own in zip(found, limits, strict=True))
-        more = f", and {missed - 1} more" if missed > 1 else ""
+        at_least = "at least " if k is not None and missed == len(found) < k else ""
+        more = f", and {at_least}{missed - 1} more" if missed > 1 else ""
         sentence = f"{reading.place} {words.format(value=_words(reading.value))} ({'within' if met else 'beyond'} the limit {_words(allowed)}{more})"
         return Criterion(section, name, reading.value, allowed, met, sentence)
 
