@@ -27,7 +27,8 @@ class DeclaredCohort:
     Scores are summed term by term, so that a patient's bits do not depend on the block.
 
     **Source:** Cario & Nelson 1997, Modeling and generating random vectors with arbitrary marginal distributions and
-    correlation matrix (NORTA). `pairs` are correlations of scores; those of the values are somewhat smaller.
+    correlation matrix (NORTA). `pairs` are correlations of scores, those of the values are then somewhat smaller; with `scale: values` they are
+    correlations of the values.
     """
 
     def __init__(self, laws: Mapping[str, CovariateLaw], correlation: Correlation | None = None):
@@ -35,6 +36,7 @@ class DeclaredCohort:
         self.names = tuple(self.laws)
         self.levels = {name: law.levels for name, law in self.laws.items() if law.levels}
         self.units = {name: law.dimension for name, law in self.laws.items()}
+        correlation = correlation.of_scores(self.laws) if correlation is not None else None
         pairs = correlation.pairs if correlation is not None else ()
         self._correlated = tuple(name for name in self.names if any(name in pair[:2] for pair in pairs))
         self._factor = (

@@ -130,9 +130,8 @@ class Population(Part):
             for below, message in mismatches(self.calibrate_to or {}, levels_of=levels, units=units):
                 add(message, "calibrate_to", *below.split(".", 1))
             if self.correlation is not None and not wrong:
-                indefinite = self.correlation.indefinite(tuple(self.covariates))
-                if indefinite is not None:
-                    add(indefinite, "correlation", "pairs")
+                for at, message in self.correlation.impossible(self.covariates):
+                    add(message, "correlation", "pairs", *([] if at is None else [at]))
         if wrong:
             raise ValidationError.from_exception_data("Population", wrong)
         return self

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -25,6 +27,9 @@ class Bernoulli(CovariateLaw):
     @property
     def levels(self) -> tuple[str, ...]:
         return ("0", "1")
+
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array([0.0, 1.0]), np.array([1.0 - self.p, 1.0])
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return (u > 1.0 - self.p).to(torch.float64)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from torch import Tensor
 
@@ -47,6 +48,9 @@ class Categorical(CovariateLaw):
     @property
     def levels(self) -> tuple[str, ...]:
         return tuple(self.probs)
+
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._table.steps
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self._table(u)

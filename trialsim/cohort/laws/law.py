@@ -9,19 +9,19 @@ Gaussian copula only has to supply correlated normal scores.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from trialsim.parts import Part
 from trialsim.tensors import resident
-from trialsim.units import Quantity
+from trialsim.units import Quantity, parse_share, shortest
 
 _WORDS = {"": "a bare number", "time": "a time", "rate": "a rate"}
 
@@ -29,6 +29,23 @@ _WORDS = {"": "a bare number", "time": "a time", "rate": "a rate"}
 def wrong(sentence: str) -> PydanticCustomError:
     """The error of a parameter that cannot be, as one sentence."""
     return PydanticCustomError("law", "{sentence}", {"sentence": sentence})
+
+
+def _by_share(given: Any) -> Any:
+    """The keys of a map as shares, in their shortest form (25 % is 0.25); an error where one comes twice."""
+    if not isinstance(given, dict):
+        return given
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        share = shortest(parse_share(key))
+        if share in found:
+            raise wrong(f"{share} is given twice")
+        found[share] = value
+    return found
+
+
+Quantiles = Annotated[dict[str, Quantity], BeforeValidator(_by_share)]
+BY_QUANTILES = "Probability → the value that this share lies at or below, as a paper prints a median and quartiles; at least two."
 
 
 class CovariateLaw(Part):
@@ -53,6 +70,10 @@ class CovariateLaw(Part):
         """The names of the levels of a categorical covariate; empty for a number."""
         return ()
 
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """The values of a law on few or countably many of them, ascending, and the probability at or below each; None for others."""
+        return None
+
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The value (a level's index for a category) with probability `u`, in (0, 1), at or below it."""
         raise NotImplementedError
@@ -65,7 +86,9 @@ class CovariateLaw(Part):
         found: dict[str, str | None] = {}
         for name in (*self.measures, *self.per_measure):
             given = getattr(self, name)
-            if isinstance(given, Quantity):
+            if isinstance(given, dict):
+                found |= {f"{name} {key}": value.dimension for key, value in given.items()}
+            elif isinstance(given, Quantity):
                 found[name] = {"rate": "time", "": ""}.get(given.dimension) if name in self.per_measure else given.dimension
         return found
 
@@ -76,15 +99,18 @@ class CovariateLaw(Part):
             if dimension is None:
                 raise wrong(f"{name} is {getattr(self, name)}; it must be a bare number or a number per time")
             if dimension == "rate":
-                raise wrong(f"{name} is {getattr(self, name)}; a covariate is not a rate")
+                field, _, key = name.partition(" ")
+                given = getattr(self, field)
+                raise wrong(f"{name} is {given[key] if key else given}; a covariate is not a rate")
         if len(set(dimensions.values())) > 1:
             words = " and ".join(f"{name} is {_WORDS.get(str(d), f'in {d}')}" for name, d in dimensions.items())
             raise wrong(f"{words}; all numbers of a law must have the same unit")
         for name in self.positive:
             given = getattr(self, name)
-            value = given.value if isinstance(given, Quantity) else given
-            if value is not None and value <= 0:
-                raise wrong(f"{name} is {given}; it must be positive")
+            for key, part in given.items() if isinstance(given, dict) else (("", given),):
+                value = part.value if isinstance(part, Quantity) else part
+                if value is not None and value <= 0:
+                    raise wrong(f"{f'{name} {key}'.strip()} is {part}; it must be positive")
         return self
 
     def _exactly_one(self, *names: str) -> None:
@@ -92,6 +118,18 @@ class CovariateLaw(Part):
         if len(given) != 1:
             found = f"{' and '.join(given)} are given" if given else "none is given"
             raise wrong(f"give exactly one of {', '.join(names)}; {found}")
+
+    def _exactly_one_of(self, *ways: tuple[str, ...]) -> None:
+        """Each way to state the law is a group of fields that go together; an error unless one of them is given, and nothing else."""
+        given = {name for way in ways for name in way if getattr(self, name) is not None}
+        if not any(set(way) == given for way in ways):
+            names = [name for name in type(self).model_fields if name in given]
+            found = f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} given" if names else "none is given"
+            raise wrong(f"give {', or '.join(' and '.join(way) for way in ways)}; {found}")
+
+    @staticmethod
+    def _plain(quantiles: dict[str, Quantity]) -> dict[float, float]:
+        return {float(key): value.value for key, value in quantiles.items()}
 
 
 def by_scipy(inverse: Callable[[NDArray[np.float64]], NDArray[np.float64]], u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -104,6 +142,7 @@ class CountTable:
 
     def __init__(self, first: int, cdf: NDArray[np.floating[Any]]):
         self.first = first
+        self.steps = (first + np.arange(len(cdf), dtype=np.float64), np.asarray(cdf, dtype=np.float64))
         self.cdf = torch.from_numpy(np.ascontiguousarray(cdf, dtype=np.float64))
 
     def __call__(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 from scipy.special import betainc, betaincc
 from torch import Tensor
@@ -32,6 +33,9 @@ class NegativeBinomial(CovariateLaw):
         while betaincc(size, last + 1.0, p) > 1e-17:
             last *= 2
         self._table = CountTable(0, betainc(size, np.arange(last + 1) + 1.0, p))
+
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._table.steps
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self._table(u)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 from scipy.special import pdtr
 from torch import Tensor
@@ -28,6 +29,9 @@ class Poisson(CovariateLaw):
         reach = 10.0 * self.mean**0.5 + 40.0  # beyond it less than 2⁻⁵⁴ is left
         first, last = max(int(self.mean - reach), 0), int(self.mean + reach)
         self._table = CountTable(first, pdtr(np.arange(first, last + 1), self.mean))
+
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._table.steps
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self._table(u)

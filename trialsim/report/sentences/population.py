@@ -48,7 +48,8 @@ def _covariates(population: Population) -> Iterable[str]:
         yield f"{name} {_covariate(part)}."
     if population.correlation and population.correlation.pairs:
         pairs = listed(f"{number(r)} between {a} and {b}" for a, b, r in population.correlation.pairs)
-        yield f"The covariates are joined by a Gaussian copula whose normal scores have correlation {pairs}, and 0 between all other pairs."
+        what = "under which their values" if population.correlation.scale == "values" else "whose normal scores"
+        yield f"The covariates are joined by a Gaussian copula {what} have correlation {pairs}, and 0 between all other pairs."
     elif len(population.covariates) > 1:
         yield "The covariates are independent of each other."
 
