@@ -7,13 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from trialsim.data.sources.fhir import Fhir
+from trialsim.data.sources.omop import Omop
 from trialsim.data.sources.questionnaire import Questionnaire
 from trialsim.data.sources.source import FileSource, Source
 from trialsim.data.sources.table import TableSource
 
-SOURCES = (Fhir, Questionnaire, TableSource)
+SOURCES = (Fhir, Omop, Questionnaire, TableSource)
 
-AnySource = Annotated[Fhir | Questionnaire | TableSource, Field(discriminator="kind")]
+AnySource = Annotated[Fhir | Omop | Questionnaire | TableSource, Field(discriminator="kind")]
 """Any source, told apart by `kind`."""
 
-__all__ = ["SOURCES", "AnySource", "Fhir", "FileSource", "Questionnaire", "Source", "TableSource"]
+__all__ = ["SOURCES", "AnySource", "Fhir", "FileSource", "Omop", "Questionnaire", "Source", "TableSource"]
