@@ -130,7 +130,7 @@ def _patient(person: str, rng: np.random.Generator) -> list[dict[str, Any]]:
     if rng.random() < 0.6:
         request = {"resourceType": "MedicationRequest", "status": "active", "intent": "order", "subject": {"reference": f"Patient/{person}"}}
         drug = {"medicationReference": {"reference": "Medication/metformin"}} if rng.random() < 0.5 else {"medicationCodeableConcept": concept(RXNORM, "6809")}
-        out.append(request | drug | {"authoredOn": (start + timedelta(days=10)).isoformat()})
+        out.append(request | drug | {"authoredOn": (start - timedelta(days=10)).isoformat()})
     given = rng.random()
     if given < 0.9:
         out.append(consent(person, "permit", ["HRESCH"], nested=(("deny", ["HMARKT"]),)))

@@ -108,6 +108,6 @@ class Instrument(Part):
 
     def profiles(self, answers: Float[NDArray[np.float64], "response item"]) -> list[str | None]:
         """The answers as digits (`11121`), None where one is missing."""
-        complete = (~np.isnan(answers).any(axis=1)).tolist()
+        complete = np.asarray(~np.isnan(answers).any(axis=1)).tolist()
         digits = np.where(np.isnan(answers), 0, answers).astype(np.int64).astype(str)
         return ["".join(row) if whole else None for row, whole in zip(digits, complete, strict=True)]

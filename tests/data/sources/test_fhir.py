@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from witness.synthetic_fhir import LOINC, RXNORM, SNOMED, concept, consent, observation, values_by_hand, write_export, write_lines
 
+from trialsim.data.ingest.checks import check_persons
 from trialsim.data.sources import Fhir
 from trialsim.data.sources.fhir.consents import ACT_REASON, OWN_SYSTEM, PURPOSES
 from trialsim.data.staging import Staging
@@ -461,12 +462,14 @@ def test_what_is_wrong_with_resources_is_named(tmp_path):
     ]
 
 
-def test_two_patients_with_one_id_are_named(tmp_path):
+def test_two_patients_with_one_id_are_named_by_the_ingest(tmp_path):
     write_lines(tmp_path / "1.ndjson", [_patient("a"), _patient("b")])
-    write_lines(tmp_path / "2.ndjson", [_patient("c"), _patient("a"), _patient("a")])
-    first = f'two patients with the id "a": the other one is in {_read(tmp_path).problems[0].message.split(" is in ")[1]}'
-    assert first.endswith("1.ndjson:1")
-    assert _problems(_read(tmp_path)) == [f"2.ndjson:2  {first}", f"2.ndjson:3  {first}"]
+    write_lines(tmp_path / "2.ndjson", [_patient("c"), _patient("a")])
+    staging = _read(tmp_path)
+    check_persons(staging, ["ehr"])
+    (problem,) = staging.problems
+    assert (Path(problem.file).name, problem.line) == ("2.ndjson", 2)
+    assert 'have the id "a"' in problem.message
 
 
 def test_many_problems_of_a_kind_are_named_in_part_and_counted(tmp_path):
@@ -484,6 +487,7 @@ def test_files_that_cannot_be_read(tmp_path):
         ("x.ndjson", b"\n \n", "x.ndjson  the file is empty"),
         ("x.ndjson", good + b'\n{"a":"\xff"}\n', "x.ndjson:2  the line is not UTF-8 text (byte 7)"),
         ("x.ndjson", good + b'\n{"a":"\x01"}\n', "x.ndjson:2  the line is not valid JSON: it holds a control character"),
+        ("x.ndjson", good + b'\n{"a":"\x00"}\n', "x.ndjson:2  the line is not valid JSON: Invalid control character at: line 1 column 7 (char 6)"),
         ("x.ndjson", good + b"\n" + good + b"\r\n", "x.ndjson:2  the line ends in another way (LF or CRLF) than those before it"),
         ("x.ndjson.gz", gzip.compress(good * 1000)[:-20], "x.ndjson.gz:1  the compressed file is cut off"),
         ("x.ndjson.gz", good, "x.ndjson.gz  cannot be read: Not a gzipped file (b'{\"')"),
@@ -494,6 +498,8 @@ def test_files_that_cannot_be_read(tmp_path):
         path.unlink()
     with pytest.raises(DataError, match="there is no such file"):
         _read(tmp_path)
+    with pytest.raises(DataError, match=r"the folder holds no .ndjson or .ndjson.gz files"):
+        _read(tmp_path.parent, tmp_path.name)
 
 
 def test_crlf_byte_order_marks_and_odd_names_are_read(tmp_path):
@@ -502,7 +508,17 @@ def test_crlf_byte_order_marks_and_odd_names_are_read(tmp_path):
     staging = _read(tmp_path)
     assert not staging.problems
     assert _rows(staging, "SELECT person, line, value FROM events ORDER BY line") == [("ä", 1, 0.0), ("ä", 2, 1.0), ("ä", 3, 2.0)]
-    assert _steps(staging)["events of persons without a Patient resource"] == 3
+
+
+def test_elements_of_another_shape_are_absent(tmp_path):
+    odd = [
+        observation("a", "x", "2020", valueQuantity=[1]),
+        observation("a", "x", "2020", component={"valueInteger": 1}),
+        observation("a", "x", "2020", valueInteger=1) | {"code": "x"},
+        observation("a", "x", "2020", valueInteger=1) | {"code": {"coding": ["x"]}},
+    ]
+    assert _events(tmp_path, *odd) == []
+    assert _messages(tmp_path, observation("a", "x", "2020", valueInteger=1, subject="Patient/a")) == ["x.ndjson:1  Observation without a subject"]
 
 
 def test_other_resources_are_counted(tmp_path):

@@ -10,12 +10,12 @@ from pydantic import Field
 from trialsim.data.sources.fhir.conditions import read_conditions
 from trialsim.data.sources.fhir.consents import count_contradictions, prepare_consents, read_consents
 from trialsim.data.sources.fhir.medications import read_medication_requests, read_medications
-from trialsim.data.sources.fhir.ndjson import NdjsonFile, files_below, open_file
+from trialsim.data.sources.fhir.ndjson import files_below, open_file
 from trialsim.data.sources.fhir.observations import read_observations
-from trialsim.data.sources.fhir.patients import check_ids, read_patients
+from trialsim.data.sources.fhir.patients import read_patients
 from trialsim.data.sources.fhir.reading import Reading
 from trialsim.data.sources.source import FileSource
-from trialsim.data.staging import Staging, quoted
+from trialsim.data.staging import Staging
 
 _READERS = {
     "Patient": read_patients,
@@ -57,18 +57,9 @@ class Fhir(FileSource):
         for file in files:
             if "Consent" in file.types:
                 read_consents(reading, file, recipients=self.recipients)
-        check_ids(reading)
         count_contradictions(reading)
-        _count_the_rest(reading, files)
+        for file in files:
+            for kind, n in sorted(file.types.items()):
+                if kind not in _READERS and kind != "Consent":
+                    reading.tally[f"{kind}: not read by this source"] += n
         reading.hand_in()
-
-
-def _count_the_rest(reading: Reading, files: list[NdjsonFile]) -> None:
-    """Counts events of persons who have no Patient resource, and lines of types that are not read."""
-    source = quoted(reading.source)
-    ((found,),) = reading.rows(f"SELECT count(*) FROM events ANTI JOIN persons USING (source, person) WHERE source = {source}")
-    reading.tally["events of persons without a Patient resource"] += found
-    for file in files:
-        for kind, n in sorted(file.types.items()):
-            if kind not in _READERS and kind != "Consent":
-                reading.tally[f"{kind}: not read by this source"] += n

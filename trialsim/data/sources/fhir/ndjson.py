@@ -11,6 +11,7 @@ from typing import IO, cast
 
 from trialsim.data.shown_path import shown_path
 from trialsim.data.staging import Staging
+from trialsim.errors import DataError, Problem
 
 NAMED = 20  # problems of one kind that are named with their lines; the others are counted
 LONGEST = 64 * 1024 * 1024  # bytes of a line
@@ -39,8 +40,14 @@ class NdjsonFile:
 
 
 def files_below(paths: list[Path]) -> list[Path]:
-    """The files, with folders replaced by the NDJSON files in them."""
-    return [file for path in paths for file in (sorted(path.glob("*.ndjson*")) if path.is_dir() else [path])]
+    """The files, with folders replaced by the NDJSON files in them. Raises DataError for a folder without any."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted((*path.glob("*.ndjson"), *path.glob("*.ndjson.gz"))) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(Problem("the folder holds no .ndjson or .ndjson.gz files", file=shown_path(path)))
+        found += inside
+    return found
 
 
 def open_file(staging: Staging, path: Path) -> NdjsonFile:
@@ -92,8 +99,8 @@ def _no_resource(text: str, *, last: bool) -> str:
     """What is wrong with a line whose resourceType cannot be read."""
     try:
         found = json.loads(text)
-    except ValueError as error:
-        if last:
+    except json.JSONDecodeError as error:
+        if last and (error.pos >= len(text) or not text.rstrip().endswith("}")):
             return "the last line is cut off: it is not a whole JSON object"
         return f"the line is not valid JSON: {error}"
     if not isinstance(found, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trialsim.data.sources.fhir.ndjson import NAMED, NdjsonFile
+from trialsim.data.sources.fhir.ndjson import NdjsonFile
 from trialsim.data.sources.fhir.reading import Reading
 from trialsim.data.staging import quoted
 
@@ -29,7 +29,7 @@ def read_patients(reading: Reading, file: NdjsonFile) -> None:
 
     `sex` is Patient.gender, the administrative one; `birth_sex`, `race` and `ethnicity` are US Core's extensions, several
     categories joined by "; ". A deceasedDateTime is the death. A Patient without an id, and a birthDate or deceasedDateTime
-    that is no date, are problems. A Patient that another one replaces (`link`) stays a person of its own, and such are counted.
+    that is no date, are problems (two Patients with one id are one of the ingest). A Patient that another one replaces (`link`) stays a person of its own, and such are counted.
     """
     names = f"MAP {{{', '.join(f'{quoted(code)}: {quoted(name)}' for code, name in _OMB.items())}}}"
     reading.staging.connection.execute(
@@ -67,19 +67,6 @@ def read_patients(reading: Reading, file: NdjsonFile) -> None:
             CASE WHEN deceased = 'true' OR death_text IS NOT NULL THEN 1.0 ELSE 0.0 END AS value
         FROM fhir_patients WHERE person IS NOT NULL AND (deceased IS NOT NULL OR death_text IS NOT NULL)""",
     )
-
-
-def check_ids(reading: Reading) -> None:
-    """Notes every Patient whose id another one of the source has."""
-    found = reading.rows(
-        f"""SELECT person, file, line, first_value(file) OVER same, first_value(line) OVER same FROM persons WHERE source = {quoted(reading.source)}
-        WINDOW same AS (PARTITION BY person ORDER BY file, line) QUALIFY row_number() OVER same > 1 ORDER BY file, line"""
-    )
-    for person, file, line, other, first in found[:NAMED]:
-        reading.staging.problem(f'two patients with the id "{person}": the other one is in {other}:{first}', file=file, line=line)
-    if len(found) > NAMED:
-        _, file, line, *_ = found[NAMED]
-        reading.staging.problem(f"and {len(found) - NAMED} more patients from here on whose id another one has", file=file, line=line)
 
 
 def _extension(name: str) -> str:
