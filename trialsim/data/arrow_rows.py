@@ -49,6 +49,8 @@ def read_rows(path: Path) -> pa.Table:
             parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside),
             convert_options=pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in header}, strings_can_be_null=False),
         )
+    except FileNotFoundError:
+        raise DataError(Problem("there is no such file", file=shown)) from None
     except UnicodeDecodeError:
         raise DataError(Problem("is not UTF-8 text", file=shown)) from None
     except (pa.ArrowInvalid, OSError) as error:

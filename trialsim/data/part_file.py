@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from trialsim.parts import Part
 P = TypeVar("P", bound=Part)
 Rule = tuple[tuple[str | int, ...], str]
 """Where in the file, and what is wrong there."""
+_A_DATE = re.compile(r"\b\d{4}-\d{1,2}-\d{1,2}")
 _A_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
 _A_LIST = ("list_type", "tuple_type")
 
@@ -37,7 +39,8 @@ def read_part(path: Path | str, model: type[P], *, is_a: str, shown: str | None 
     try:
         part = model.model_validate(given)
     except ValidationError as error:
-        raise DataError(_problem(model, given, item, name) for item in error.errors(include_url=False)) from None
+        wrong = [item for item in error.errors(include_url=False) if item["type"] != "too_short" or not item["input"]]  # a list of wrong items counts as empty
+        raise DataError(_problem(model, given, item, name) for item in wrong) from None
     broken = [Problem(message, path=_dotted(path), file=name, **place_of(given, path)) for path, message in (rules(part) if rules is not None else ())]
     if broken:
         raise DataError(broken)
@@ -75,12 +78,16 @@ def plain(given: Any) -> Any:
 
 
 def _read_yaml(path: Path, name: str) -> Any:
+    text = ""
     try:
-        return YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return YAML(typ="rt").load(text)
     except FileNotFoundError:
         raise DataError(Problem("there is no such file", file=name)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(Problem(f"cannot be read: {error}", file=name)) from None
+    except UnicodeDecodeError:
+        raise DataError(Problem("is not UTF-8 text", file=name)) from None
+    except OSError as error:
+        raise DataError(Problem(f"cannot be read: {error.strerror}", file=name)) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = {} if mark is None else {"line": mark.line + 1, "column": mark.column + 1}
@@ -88,6 +95,19 @@ def _read_yaml(path: Path, name: str) -> Any:
         raise DataError(Problem(f"is not valid YAML: {' '.join(words.split())}", file=name, **place)) from None
     except YAMLError as error:
         raise DataError(Problem(f"is not valid YAML: {' '.join(str(error).split())}", file=name)) from None
+    except ValueError as error:  # 2020-02-30
+        raise DataError(Problem(f"holds a date that there is not: {error}", file=name, **_place_of_date(text))) from None
+
+
+def _place_of_date(text: str) -> dict[str, int]:
+    """The first thing in a text that looks like a date and is none."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for match in _A_DATE.finditer(line):
+            try:
+                date(*(int(part) for part in match[0].split("-")))
+            except ValueError:
+                return {"line": number, "column": match.start() + 1}
+    return {}
 
 
 def _problem(model: type[BaseModel], given: Any, item: Any, name: str) -> Problem:

@@ -25,7 +25,7 @@ _AGGREGATES = {
     "median": "median(value)",
     "min": "min(value)",
     "max": "max(value)",
-    "slope": "regr_slope(value, years ORDER BY nth)",
+    "slope": "CASE WHEN min(years) < max(years) THEN regr_slope(value, years ORDER BY nth) END",
     "sd": "stddev_samp(value ORDER BY nth)",
 }
 _LABEL = "CASE WHEN abs(f.value) < 1e15 AND f.value = floor(f.value) THEN CAST(CAST(f.value AS BIGINT) AS VARCHAR) ELSE CAST(f.value AS VARCHAR) END"
@@ -249,20 +249,21 @@ class _Making:
         feature = self.feature
         assert feature.event is not None
         until = feature.until or "last_seen"
-        end = "s.last_seen" if until == "last_seen" else f"DATE '{until.isoformat()}'" if isinstance(until, date) else ""
-        end = f"CASE WHEN {end} IS NULL OR c.death < {end} {'OR c.death IS NOT NULL' if until == 'last_seen' else ''} THEN c.death ELSE {end} END"
+        end = f"least(c.death, DATE '{until.isoformat()}')" if isinstance(until, date) else "coalesce(c.death, s.last_seen)"
+        days = f"({end}) - c.index_date"
+        if feature.within is not None:
+            days = f"CASE WHEN {days} > {feature.within!r} THEN {feature.within!r} ELSE {days} END"
         events = "SELECT NULL::VARCHAR AS person, NULL::DATE AS day WHERE false"
         if self.lists:
             events = f"SELECT person, day FROM facts WHERE list IN ({self.lists}){of_sources(feature.source)} AND day IS NOT NULL"
         if "death" in feature.event:
             events += " UNION ALL SELECT person, death AS day FROM people WHERE death IS NOT NULL"
-        within = "1e308" if feature.within is None else repr(feature.within)
         query = f"""
             WITH seen AS (
                 SELECT l.person, max(CAST(e.start AS DATE)) AS last_seen FROM events e
                 JOIN linked l ON l.source = e.source AND l.id = e.person GROUP BY l.person
             ), followed AS (
-                SELECT c.person, c.index_date, least(({end}) - c.index_date, {within}) AS days FROM cohort c LEFT JOIN seen s USING (person)
+                SELECT c.person, c.index_date, {days} AS days FROM cohort c LEFT JOIN seen s USING (person)
             ), first_event AS (
                 SELECT f.person, min(e.day - f.index_date) AS event_days FROM followed f JOIN ({events}) e USING (person)
                 WHERE e.day > f.index_date AND e.day - f.index_date <= f.days GROUP BY f.person

@@ -79,8 +79,9 @@ def ingest(path: Path | str, *, threads: int | None = None) -> Ingested:
 
 
 def _read(staging: Staging, declared: Ingest, folder: Path) -> dict[str, dict[str, str]]:
-    """Reads every source; returns the SHA-256 of their files by source and name."""
-    asked = frozenset((codes.system, code) for codes in declared.codes.values() for code in codes.codes)
+    """Reads every source; returns the SHA-256 of their files by source and name. Where follow-up ends at the last record, every event is asked for."""
+    follows = any(feature.event is not None and feature.until in (None, "last_seen") for feature in declared.features.values())
+    asked = frozenset() if follows else frozenset((codes.system, code) for codes in declared.codes.values() for code in codes.codes)
     hashes: dict[str, dict[str, str]] = {}
     for name, source in declared.sources.items():
         with _noting(staging):

@@ -72,7 +72,7 @@ def _codes(declared: Ingest) -> Iterator[Rule]:
         pairs = [(declared.codes[name].system, code) for name in dict.fromkeys(lists) if name in declared.codes for code in set(declared.codes[name].codes)]
         twice = sorted({pair for pair in pairs if pairs.count(pair) > 1})
         if twice or len(set(lists)) < len(lists):
-            yield path, f"{twice[0][1]} of {twice[0][0]} is in several of these code lists" if twice else "names a code list twice"
+            yield path, "names a code list twice" if len(set(lists)) < len(lists) else f"{twice[0][1]} of {twice[0][0]} is in several of these code lists"
     if "death" in declared.codes:
         yield ("codes", "death"), "is reserved for the death of a person; name the code list otherwise"
 

@@ -25,7 +25,8 @@ class Source(Part):
         """Inserts everything the source says into `staging`, with `name` in the column `source`.
 
         `folder` is that of SOURCES.yaml; `codes` are the (system, code) pairs that any feature asks for, so that a source
-        may leave out other observations (it still counts them). Rows that cannot be read are noted with
+        may leave out other observations (it still counts them); empty: every event is wanted, because a person's last
+        record is. Rows that cannot be read are noted with
         `staging.problem`, every one with file, line and what was found there; a source whose files are missing raises DataError.
         """
 

@@ -1,0 +1,49 @@
+"""One unit per code list: what is converted, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+LABS = "pid,when,test,value,unit\np1,2020-01-01,4548-4,6.5,%\np2,2020-01-02,4548-4,48,mmol/mol\np1,2020-01-03,4548-4,7.5,%\np3,2020-01-04,4548-4,7,\n"
+CONVERT = ", convert: {mmol/mol: {factor: 0.09148, offset: 2.152}}"
+
+
+@pytest.fixture
+def labs(clinic):
+    return clinic.write("labs.csv", LABS).feature("x: {codes: hba1c, aggregate: last}")
+
+
+def test_numbers_without_a_unit_among_others_are_refused(labs):
+    several = 'labs.csv:5  the code list "hba1c" is in %, but its numbers are 2 in %, 1 without a unit, 1 in mmol/mol'
+    assert labs.problems() == [f"{several}; no conversion is declared in codes.hba1c.convert (the first is here)"]
+    labs.replace("S.yaml", "convert: {", 'convert: {"": {}, ')
+    assert labs.column("x") == {"p1": 7.5, "p2": pytest.approx(6.54304, rel=1e-12), "p3": 7}
+
+
+def test_without_a_declared_unit_there_may_be_one(labs):
+    labs.replace("S.yaml", ', unit: "%"' + CONVERT, "")
+    several = 'labs.csv:5  the numbers of the code list "hba1c" have several units: 2 in %, 1 without a unit, 1 in mmol/mol'
+    assert labs.problems() == [f"{several}; declare `unit` and `convert` in codes.hba1c (the first without a unit is here)"]
+    labs.write("labs.csv", LABS.replace("48,mmol/mol", "6,%").replace("7,\n", "7,%\n"))
+    assert labs.ingest().card.columns["x"].unit == "%"
+
+
+def test_numbers_that_all_have_no_unit_are_in_the_declared_one(labs):
+    labs.write("labs.csv", LABS.replace("%", "").replace("mmol/mol", ""))
+    assert labs.ingest().card.columns["x"].unit == "%"
+    labs.replace("S.yaml", ', unit: "%"' + CONVERT, "")
+    assert labs.ingest().card.columns["x"].unit == ""
+
+
+def test_counting_needs_no_unit(labs):
+    labs.feature("x: {codes: hba1c, aggregate: count}")
+    assert labs.column("x") == {"p1": 2, "p2": 1, "p3": 1}
+
+
+def test_code_lists_of_one_feature_share_a_unit(labs):
+    labs.write("labs.csv", "pid,when,test,value,unit\np1,2020-01-01,4548-4,6.5,%\np1,2020-01-02,17855-8,50,mmol/mol\n")
+    labs.replace("S.yaml", "codes:\n", 'codes:\n  ifcc: {system: "http://loinc.org", codes: ["17855-8"]}\n')
+    labs.feature("x: {codes: [hba1c, ifcc], aggregate: last}")
+    assert labs.problems() == ["S.yaml:20:7  features.x.codes: the code lists have several units: %, mmol/mol"]
+    labs.replace("S.yaml", '["17855-8"]', '["17855-8"], unit: "%"' + CONVERT)
+    assert labs.column("x")["p1"] == pytest.approx(50 * 0.09148 + 2.152, rel=1e-12)
