@@ -173,23 +173,25 @@ class _Reading:
             if n:
                 self.staging.problem(f"no {column}; {n:,} such rows", file=file, line=line)
         value = unit = text = "NULL"
+        names = ""
         if of.value:
             value = "r.value_as_number"
-            word = (
-                "(SELECT concept_name FROM omop_concept c WHERE c.concept_id = r.value_as_concept_id AND c.concept_id <> 0 LIMIT 1)" if has_concepts else "NULL"
-            )
-            coded = "(SELECT concept_code FROM omop_concept c WHERE c.concept_id = r.unit_concept_id AND c.concept_id <> 0 LIMIT 1)" if has_concepts else "NULL"
-            unit = f"coalesce({coded}, r.unit_source_value)"
+            word = "v.concept_name" if has_concepts else "NULL"
+            unit = f"coalesce({'u.concept_code' if has_concepts else 'NULL'}, r.unit_source_value)"
             said = "r.value_as_string" if table == "observation" else "NULL"
             text = f"CASE WHEN r.value_as_number IS NULL THEN coalesce({said}, {word}, CAST(nullif(r.value_as_concept_id, 0) AS VARCHAR)) END"
+            if has_concepts:
+                named = "(SELECT concept_id, any_value(concept_code) AS concept_code, any_value(concept_name) AS concept_name FROM omop_concept WHERE concept_id <> 0 GROUP BY concept_id)"
+                names = f"LEFT JOIN {named} u ON u.concept_id = r.unit_concept_id LEFT JOIN {named} v ON v.concept_id = r.value_as_concept_id"
         end = "NULL" if of.end is None else f"CAST(r.{of.end} AS TIMESTAMP)"
-        query = f"""SELECT {quoted(self.name)} AS source, CAST(r.person_id AS VARCHAR) AS person, {quoted(of.kind)} AS kind, w.system, w.code,
-            coalesce(r.{of.time}, CAST(r.{of.date} AS TIMESTAMP)) AS start, {end} AS stop, {value} AS value, {unit} AS unit, {text} AS text,
-            {quoted(file)} AS file, r.line FROM {view} r
-            JOIN (SELECT concept_id, system, code FROM omop_wanted WHERE concept_id <> 0) w ON w.concept_id = r.{of.concept}
-                OR (w.concept_id = r.{of.source_concept} AND w.concept_id IS DISTINCT FROM r.{of.concept})
-            WHERE r.person_id IS NOT NULL"""
-        kept = self.staging.insert("events", f"SELECT DISTINCT ON (line, system, code) * FROM ({query}) ORDER BY line, system, code")
+        already = f"NOT EXISTS (SELECT 1 FROM omop_wanted s WHERE s.concept_id = r.{of.concept} AND s.system = w.system AND s.code = w.code)"
+        kept = 0
+        for concept, where in ((of.concept, "true"), (of.source_concept, already)):
+            query = f"""SELECT {quoted(self.name)} AS source, CAST(r.person_id AS VARCHAR) AS person, {quoted(of.kind)} AS kind, w.system, w.code,
+                coalesce(r.{of.time}, CAST(r.{of.date} AS TIMESTAMP)) AS start, {end} AS stop, {value} AS value, {unit} AS unit, {text} AS text,
+                {quoted(file)} AS file, r.line FROM {view} r JOIN omop_wanted w ON w.concept_id = r.{concept} AND w.concept_id <> 0 {names}
+                WHERE r.person_id IS NOT NULL AND {where}"""
+            kept += self.staging.insert("events", query)
         self.staging.count(self.name, f"{table} of wanted codes", kept)
         if table == "measurement":
             n = int(self.staging.row("SELECT count(*) FROM omop_measurement WHERE operator_concept_id NOT IN (0, 4172703)")[0])
