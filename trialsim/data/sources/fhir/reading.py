@@ -86,7 +86,9 @@ class Reading:
             self.tally[f"{kind}: {step}"] += n
 
     def hand_in(self) -> None:
-        """Tells the staging area how many rows every step met."""
+        """Tells the staging area how many rows every step met, and drops the temporary tables."""
         for step, n in self.tally.items():
             if n or step.endswith((": read", ": kept")):
                 self.staging.count(self.source, step, n)
+        for (table,) in self.rows("SELECT table_name FROM duckdb_tables() WHERE temporary AND starts_with(table_name, 'fhir_')"):
+            self.staging.connection.execute(f"DROP TABLE {table}")
