@@ -171,7 +171,7 @@ def _below_both(s: Array, t: Array, rho: float) -> Array:
         return np.asarray(np.minimum(ndtr(s), ndtr(t)))
     if rho <= -1.0:
         return np.asarray(np.maximum(ndtr(s) - ndtr(-t), 0.0))
-    h, k = (np.where(np.abs(end) < 1e-12, 1e-12, end) for end in np.broadcast_arrays(s, t))
+    h, k = (np.where(np.abs(end) < 1e-30, 1e-30, end) for end in np.broadcast_arrays(s, t))
     root = math.sqrt(1.0 - rho * rho)
     apart = np.where(h * k > 0.0, 0.0, 0.5)
     return np.asarray(0.5 * (ndtr(h) + ndtr(k)) - owens_t(h, (k - rho * h) / (h * root)) - owens_t(k, (h - rho * k) / (k * root)) - apart)
