@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -11,15 +12,53 @@ from torch import Tensor
 from trialsim.cohort.fitted.features import Term
 
 
-class Predictors:
-    """Sums of weighted standardised terms for some patients; term by term, so that a patient's bits depend on nobody else."""
+class Predictors(Protocol):
+    """What the outcomes ask of a patient's baseline and arm."""
 
-    def __init__(self, columns: Mapping[str, Float[Tensor, "patient"]], arm: Int[Tensor, "patient"], arms: Sequence[str]):
-        self._columns, self.arm, self._arms = columns, arm, tuple(arms)
-        self._raw: dict[Term, Tensor] = {}
+    arm: Int[Tensor, "patient"]
+
+    def by_arm(self, numbers: Mapping[str, float]) -> Float[Tensor, "patient"]:
+        """The number of each patient's arm (0 for an arm that has none)."""
+        ...
 
     def weigh(self, terms: Sequence[Term], weights: Sequence[float]) -> Float[Tensor, "patient"]:
         """Σ weight · standardised term."""
+        ...
+
+    def varied(self, terms: Sequence[Term], weights: Sequence[float], modifiers: Mapping[str, Sequence[float]]) -> Float[Tensor, "patient"]:
+        """Σ weight · standardised term, with an arm's modifiers added to the weights."""
+        ...
+
+
+class _ByArm:
+    """What both kinds of predictors do with arms."""
+
+    def __init__(self, arm: Int[Tensor, "patient"], arms: Sequence[str]):
+        self.arm, self._arms = arm, tuple(arms)
+
+    def by_arm(self, numbers: Mapping[str, float]) -> Float[Tensor, "patient"]:
+        table = torch.tensor([numbers.get(arm, 0.0) for arm in self._arms], dtype=torch.float64, device=self.arm.device)
+        return table[self.arm]
+
+    def weigh(self, terms: Sequence[Term], weights: Sequence[float]) -> Float[Tensor, "patient"]:
+        raise NotImplementedError
+
+    def varied(self, terms: Sequence[Term], weights: Sequence[float], modifiers: Mapping[str, Sequence[float]]) -> Float[Tensor, "patient"]:
+        total = self.weigh(terms, weights)
+        for arm, row in modifiers.items():
+            total.add_(self.weigh(terms, row).mul_(self.arm == self._arms.index(arm)))
+        return total
+
+
+class CohortPredictors(_ByArm):
+    """Sums of weighted standardised terms for some patients; term by term, so that a patient's bits depend on nobody else."""
+
+    def __init__(self, columns: Mapping[str, Float[Tensor, "patient"]], arm: Int[Tensor, "patient"], arms: Sequence[str]):
+        super().__init__(arm, arms)
+        self._columns = columns
+        self._raw: dict[Term, Tensor] = {}
+
+    def weigh(self, terms: Sequence[Term], weights: Sequence[float]) -> Float[Tensor, "patient"]:
         constant = -sum(weight * term.centre / term.scale for term, weight in zip(terms, weights, strict=True))
         total = torch.full(self.arm.shape, constant, dtype=torch.float64, device=self.arm.device)
         for term, weight in zip(terms, weights, strict=True):
@@ -30,14 +69,13 @@ class Predictors:
             total.add_(self._raw[term], alpha=weight / term.scale)
         return total
 
-    def by_arm(self, numbers: Mapping[str, float]) -> Float[Tensor, "patient"]:
-        """The number of each patient's arm (0 for an arm that has none)."""
-        table = torch.tensor([numbers.get(arm, 0.0) for arm in self._arms], dtype=torch.float64, device=self.arm.device)
-        return table[self.arm]
 
-    def varied(self, terms: Sequence[Term], weights: Sequence[float], modifiers: Mapping[str, Sequence[float]]) -> Float[Tensor, "patient"]:
-        """Σ weight · standardised term, with an arm's modifiers added to the weights."""
-        total = self.weigh(terms, weights)
-        for arm, row in modifiers.items():
-            total.add_(self.weigh(terms, row).mul_(self.arm == self._arms.index(arm)))
-        return total
+class DesignPredictors(_ByArm):
+    """The same for patients whose standardised terms are a matrix `[patient, term]`."""
+
+    def __init__(self, design: Float[Tensor, "patient term"], arm: Int[Tensor, "patient"], arms: Sequence[str]):
+        super().__init__(arm, arms)
+        self._design = design
+
+    def weigh(self, terms: Sequence[Term], weights: Sequence[float]) -> Float[Tensor, "patient"]:
+        return self._design[:, : len(terms)] @ torch.tensor(weights, dtype=torch.float64, device=self._design.device)

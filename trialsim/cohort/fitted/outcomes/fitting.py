@@ -1,0 +1,183 @@
+"""Fits every outcome of a table, and then what is left of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from torch import Tensor
+
+from trialsim.cohort.fitted.dependence.gaussian_factors import GaussianFactors
+from trialsim.cohort.fitted.features import Term
+from trialsim.cohort.fitted.margins import Array, Scores
+from trialsim.cohort.fitted.outcomes.calibration import calibrated
+from trialsim.cohort.fitted.outcomes.censoring import FittedCensoring, fit_censoring
+from trialsim.cohort.fitted.outcomes.events import FittedEvent, fit_event
+from trialsim.cohort.fitted.outcomes.missing import RARE, FittedMissing, fit_missing
+from trialsim.cohort.fitted.outcomes.outcomes import FittedOutcomes, Outcome
+from trialsim.cohort.fitted.outcomes.spread import Spread, fit_spread
+from trialsim.cohort.fitted.outcomes.values import FittedValue, fit_value
+
+FARTHEST = 6.0  # of a score
+_GRID = 0.05  # ends of intervals are rounded to this
+_SOFT = 0.1  # of the mean: where a quantity that is never negative is bent away from 0
+
+
+def fit_outcomes(
+    *,
+    events: Mapping[str, tuple[Array, Array]],
+    values: Mapping[Outcome, Array],
+    baselines: Mapping[str, str],
+    arms: tuple[str, ...],
+    reference: int,
+    arm: NDArray[np.int64],
+    terms: tuple[Term, ...],
+    design: Float[Tensor, "patient term"],
+    like: FittedOutcomes | None = None,
+) -> FittedOutcomes:
+    """Every outcome given the baseline and the arm, then the copula of what is left, then `calibrated`.
+
+    `events` are (time in days, event 0/1), `values` by outcome and visit, all `[patient]` with NaN where missing;
+    `baselines` name the covariate that is an outcome's value at baseline. `arm` is each patient's place in `arms`;
+    `terms` and `design` see their baseline, complete. `like`, fitted to other rows of the same data, gives the scales of
+    the priors and where the climb of the copula starts, so that fitting again takes a fraction of the time.
+
+    **Source:** Cox & Snell 1968, JRSS-B 30:248 (residuals); Song, Li & Yuan 2009, Biometrics 65:60, doi
+    10.1111/j.1541-0420.2008.01058.x (joint regression by Gaussian copulas).
+    """
+    common: dict[str, Any] = {"arms": arms, "reference": reference, "arm": arm, "terms": terms, "design": design}
+    fits = _Fits(arm=arm, arms=arms, design=design, common=common, like=like)
+    for name, (time, event) in events.items():
+        fits.event(name, time, event)
+    for key, value in values.items():
+        fits.value(key, value, baselines.get(key[0]))
+    for name, (time, event) in events.items():
+        fits.censored(name, time, event)
+    follow_up = dict(events)
+    for key, value in values.items():
+        fits.gone(key, np.isnan(value), follow_up)
+    for name, (time, event) in events.items():
+        fits.gone((name, ""), np.isnan(time) | np.isnan(event), {})
+    return calibrated(fits.together(), design=design, arm=arm, values=values)
+
+
+class _Fits:
+    """The outcomes fitted so far, with their scores."""
+
+    def __init__(
+        self,
+        *,
+        arm: NDArray[np.int64],
+        arms: tuple[str, ...],
+        design: Float[Tensor, "patient term"],
+        common: dict[str, Any],
+        like: FittedOutcomes | None,
+    ):
+        self.arm, self.arms, self.x, self.common, self.like = arm, arms, design.numpy(), common, like
+        self.events: dict[str, FittedEvent] = {}
+        self.values: dict[Outcome, FittedValue] = {}
+        self.censoring: dict[str, FittedCensoring] = {}
+        self.missing: dict[Outcome, FittedMissing] = {}
+        self.spreads: dict[Outcome, Spread] = {}
+        self.lows: dict[Outcome, float] = {}
+        self.scores: dict[tuple[str, str, str], Scores] = {}
+
+    def _scales(self, before: FittedEvent | FittedValue | FittedCensoring | FittedMissing | None) -> dict[str, Any]:
+        if before is None:
+            return {}
+        scales: dict[str, Any] = {"prior_scales": (before.prior_scale,)}
+        if isinstance(before, FittedEvent | FittedValue):
+            scales["modifier_scales"] = (before.varied.modifier_scale,)
+        return scales | ({"step_scales": (before.varied.step_scale,)} if isinstance(before, FittedEvent) else {})
+
+    def _predictor(self, weights: Sequence[float], modifiers: Mapping[str, tuple[float, ...]]) -> Array:
+        total = self.x @ np.array(weights)
+        for arm, row in modifiers.items():
+            total += (self.arm == self.arms.index(arm)) * (self.x @ np.array(row))
+        return np.asarray(total)
+
+    def _by_arm(self, numbers: Mapping[str, float] | Mapping[str, tuple[float, ...]]) -> Array:
+        return np.array([numbers[arm] for arm in self.arms])[self.arm]
+
+    def event(self, name: str, time: Array, event: Array) -> None:
+        """An event, and its Cox–Snell scores."""
+        fitted = fit_event(time, event, **self.common, **self._scales(self.like.events.get(name) if self.like else None))
+        edges = np.array((0.0, *fitted.breaks))
+        exposure = np.clip(time[:, None] - edges, 0.0, np.append(np.diff(edges), np.inf))
+        hazard = (exposure * self._by_arm(fitted.varied.hazards)).sum(1) * np.exp(self._predictor(fitted.varied.weights, fitted.varied.modifiers))
+        self.events[name] = fitted
+        self.scores["event", name, ""] = time_scores(hazard, hazard, event == 1, ~np.isnan(time) & ~np.isnan(event))
+
+    def censored(self, name: str, time: Array, event: Array) -> None:
+        """An event's censoring, and its scores: beyond the event where that came first, within a jump at an atom."""
+        fitted = fit_censoring(time, event, **self.common, **self._scales(self.like.censoring.get(name) if self.like else None))
+        if fitted is None:
+            return
+        risk = np.exp(self._predictor(fitted.weights, {}) + self._by_arm(fitted.arm_log_hr))
+        before, after = (law(time) * risk for law in (fitted.cumulative_hazard, fitted.cumulative_hazard_after))
+        self.censoring[name] = fitted
+        self.scores["censoring", name, ""] = time_scores(before, after, event == 0, ~np.isnan(time) & ~np.isnan(event))
+
+    def value(self, key: Outcome, value: Array, baseline: str | None) -> None:
+        """A value, its spread, and its scores."""
+        fitted = fit_value(value, baseline=baseline, **self.common, **self._scales(self.like.values.get(key) if self.like else None))
+        mean = self._predictor(fitted.varied.weights, fitted.varied.modifiers) + self._by_arm(fitted.varied.means)
+        others = tuple(fitted.difference_sd)
+        treated = np.stack([self.arm == self.arms.index(other) for other in others], axis=1).astype(np.float64) if others else np.zeros((len(value), 0))
+        positive = bool(np.nanmin(value) >= 0)
+        self.spreads[key], self.scores["value", *key] = fit_spread(value - mean, mean, treated, others, positive=positive)
+        if positive and np.nanmean(value) > 0:
+            self.lows[key] = _SOFT * float(np.nanmean(value))
+        self.values[key] = fitted
+
+    def gone(self, key: Outcome, missing: NDArray[np.bool_], follow_up: Mapping[str, tuple[Array, Array]]) -> None:
+        """The missing cells of an outcome, and their scores; nothing where fewer than 5 are missing."""
+        if missing.sum() < RARE:
+            return
+        law, threshold = fit_missing(missing, follow_up=follow_up, **self.common, **self._scales(self.like.missing.get(key) if self.like else None))
+        self.missing[key] = law
+        ends = np.stack((np.where(missing, -np.inf, threshold), np.where(missing, threshold, np.inf)), axis=1)
+        self.scores["missing", *key] = between(ends, ~np.isnan(threshold))
+
+    def together(self) -> FittedOutcomes:
+        """The copula of all scores; an event and its own censoring are held uncorrelated, for no data say how they are."""
+        scored = tuple(self.scores)
+        linked = {(scored.index(("event", name, "")), scored.index(("censoring", name, ""))) for name in self.censoring}
+        like = self.like.residuals if self.like is not None and self.like.scored == scored else None
+        residuals = GaussianFactors.fit(list(self.scores.values()), linked=linked, like=like)
+        return FittedOutcomes(
+            names=self.arms,
+            events=self.events,
+            values=self.values,
+            censoring=self.censoring,
+            missing=self.missing,
+            spreads=self.spreads,
+            lows=self.lows,
+            scored=scored,
+            residuals=residuals,
+        )
+
+
+def time_scores(before: Array, after: Array, happened: NDArray[np.bool_], known: NDArray[np.bool_]) -> Scores:
+    """Φ⁻¹(exp(−H)) of times: exact where it happened, below it where it would have come later, within a jump from `before` to `after`."""
+    high, low = (np.clip(-ndtri(-np.expm1(-np.maximum(hazard, 1e-300))), -FARTHEST, FARTHEST) for hazard in (before, after))
+    jump = happened & (after > before)
+    inexact = known & (~happened | jump)
+    ends = np.stack((np.where(jump, low, -np.inf), np.where(happened, high, low)), axis=1)
+    scores = between(ends, inexact)
+    scores.exact[known & ~inexact] = high[known & ~inexact]
+    return scores
+
+
+def between(ends: Array, known: NDArray[np.bool_]) -> Scores:
+    """Scores known up to an interval `[patient, end]`, where `known`; ends are rounded to 0.05, so that patients share intervals."""
+    rounded = np.round(ends[known] / _GRID) * _GRID
+    rounded[:, 1] = np.where(rounded[:, 1] <= rounded[:, 0], rounded[:, 0] + _GRID, rounded[:, 1])
+    distinct, place = np.unique(rounded, axis=0, return_inverse=True)
+    interval = np.full(len(ends), -1, dtype=np.int64)
+    interval[known] = place.reshape(-1)
+    return Scores(exact=np.full(len(ends), np.nan), interval=interval, ends=distinct)
