@@ -15,7 +15,7 @@ from trialsim.parts import Part
 class A(Part):
     kind: Literal["a"]
     files: str
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = Field(default_factory=dict)
 
 
 class B(Part):

@@ -103,3 +103,9 @@ class Staging:
 def quoted(word: str | None) -> str:
     """A word in SQL; NULL for none."""
     return "NULL" if word is None else "'" + word.replace("'", "''") + "'"
+
+
+def utc(text: str) -> str:
+    """SQL: a date or time written in ISO 8601 as UTC without zone, null where it is none; without an offset it counts as UTC."""
+    zoned = f"regexp_matches({text}, ':.*(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
+    return f"CASE WHEN {zoned} THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' ELSE TRY_CAST({text} AS TIMESTAMP) END"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trialsim.data.ingest.declaration import Ingest
 from trialsim.data.ingest.facts import key_of
-from trialsim.data.staging import Staging, quoted
+from trialsim.data.staging import Staging, quoted, utc
 
 _OF_PEOPLE = ("birth", "death")
 
@@ -48,7 +48,7 @@ def date_of(staging: Staging, name: str, source: tuple[str, ...] | None) -> str:
             of = f"JOIN source_order o ON o.source = p.source JOIN linked l ON l.source = p.source AND l.id = p.person WHERE p.source IN ({_listed(source)})"
             return f"SELECT l.person, arg_min(p.{name}, o.place) FILTER (p.{name} IS NOT NULL) AS day FROM persons p {of} GROUP BY l.person"
         return f"SELECT person, {name} AS day FROM people"
-    day = "coalesce(CAST(TRY_CAST(text AS TIMESTAMP) AS DATE), day)"
+    day = f"coalesce(CAST({utc('text')} AS DATE), day)"
     of = f"FROM facts WHERE list = {quoted(key_of(('attribute', name)))}{of_sources(source)}"
     n, file, line, text = staging.row(
         f"SELECT count(*), arg_min(file, nth), arg_min(line, nth), arg_min(coalesce(text, CAST(value AS VARCHAR)), nth) {of} AND {day} IS NULL"

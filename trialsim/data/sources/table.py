@@ -14,7 +14,7 @@ from trialsim.data.card import Purpose
 from trialsim.data.cells import MISSING, TRUTH
 from trialsim.data.shown_path import shown_path
 from trialsim.data.sources.source import FileSource
-from trialsim.data.staging import Staging, quoted
+from trialsim.data.staging import Staging, quoted, utc
 from trialsim.errors import DataError, Problem, did_you_mean
 from trialsim.parts import Part
 
@@ -159,10 +159,10 @@ class _Reading:
         """Inserts everything; returns how many rows have a date."""
         source = self.source
         for column in (source.birth, source.death, source.date, source.stop):
-            self._check(column, "TIMESTAMP", "a date (YYYY-MM-DD)")
+            self._check_dates(column)
         consent = source.consent
         for column in (consent.start, consent.expiry) if consent is not None else ():
-            self._check(column, "TIMESTAMP", "a date (YYYY-MM-DD)")
+            self._check_dates(column)
         self._count_wrong(f"{self._cell(source.person)} IS NULL", f'no person in the column "{source.person}"')
         self._persons()
         for column in source.attribute_columns(self.columns):
@@ -185,18 +185,18 @@ class _Reading:
         return "NULL" if column is None else self.at[column]
 
     def _time(self, column: str | None) -> str:
-        return f"TRY_CAST({self._cell(column)} AS TIMESTAMP)"
+        return "NULL::TIMESTAMP" if column is None else f"({utc(self._cell(column))})"
 
     def _rows(self, columns: Mapping[str, str], where: str = "true") -> str:
         """SQL: rows for the staging area with their place and their person."""
         given = {"source": quoted(self.name), "person": self._cell(self.source.person), "file": quoted(self.shown), "line": self.at[LINE], **columns}
         return f"SELECT {', '.join(f'{what} AS {column}' for column, what in given.items())} FROM given WHERE {given['person']} IS NOT NULL AND ({where})"
 
-    def _check(self, column: str | None, kind: str, wanted: str) -> None:
-        """Notes the cells of a column that are not of a kind."""
+    def _check_dates(self, column: str | None) -> None:
+        """Notes the cells of a column that are no dates."""
         if column is not None:
             cell = self._cell(column)
-            self._count_wrong(f"{cell} IS NOT NULL AND TRY_CAST({cell} AS {kind}) IS NULL", f'in the column "{column}" is not {wanted}', cell)
+            self._count_wrong(f"{cell} IS NOT NULL AND {self._time(column)} IS NULL", f'in the column "{column}" is not a date (YYYY-MM-DD)', cell)
 
     def _count_wrong(self, where: str, what: str, cell: str = "") -> None:
         """Notes how many rows are wrong, with the first of them."""
