@@ -223,6 +223,12 @@ def test_where_the_log_is(tmp_path, monkeypatch):
     assert default_path(tmp_path / "m.safetensors") == tmp_path / "all.jsonl"
 
 
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        append(tmp_path / "file" / "log.jsonl", "fit", {})
+
+
 def test_no_log(tmp_path):
     for read in (verify, entries):
         with pytest.raises(DataError, match="there is no such file"):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trialsim.data import read_table
 from trialsim.data.governance.consent import permitted
 from trialsim.data.governance.withdrawn import add_withdrawn, withdrawn_path
 from trialsim.errors import DataError
@@ -126,6 +127,14 @@ def test_withdrawal_holds_without_consent_columns_too_and_rows_of_nobody_are_lef
     table = written("a,40\nb,41\n,42\n", CARD_WITHOUT, header="pid,age")
     add_withdrawn(withdrawn_path(table.path), ["b"], on=TODAY)
     assert permitted(table, "simulate", on=TODAY).rows.tolist() == [True, False, False]
+
+
+def test_a_link_to_the_data_does_not_hide_the_list(written, tmp_path):
+    table = written(ROWS)
+    add_withdrawn(withdrawn_path(table.path), ["a"], on=TODAY)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.csv").symlink_to(table.path)
+    assert permitted(read_table(tmp_path / "elsewhere" / "link.csv", table.card), "simulate", on=TODAY).withdrawn == 1
 
 
 def test_a_withdrawal_list_and_no_identifiers(written):

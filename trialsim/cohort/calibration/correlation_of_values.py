@@ -26,7 +26,7 @@ HEAVY = 1e-4  # the share of the variance beyond 7.5 scores above which a tail i
 _KNOTS = np.linspace(-END, END, 4101)
 _Z, _STEP = np.linspace(-END, END, 165, retstep=True)
 _DENSITY = np.exp(-0.5 * _Z**2) * (_STEP / math.sqrt(2.0 * math.pi))
-_GAUSS = np.polynomial.legendre.leggauss(16)
+_GAUSS = {order: np.polynomial.legendre.leggauss(order) for order in (6, 16)}
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,14 @@ def _between(law: Standardised) -> tuple[Array, Array, Array]:
     """Nodes and weights (of φ dz) between the cuts of a law in steps, and its value there; intervals at most 1 wide."""
     edges = np.unique(np.concatenate((np.clip(law.cuts, -END, END), np.arange(-8.0, 8.5), [-END, END])))
     middle, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)
-    nodes = middle[:, None] + half[:, None] * _GAUSS[0]
-    weights = half[:, None] * _GAUSS[1] * np.exp(-0.5 * nodes**2) / math.sqrt(2.0 * math.pi)
-    values = np.repeat(law.values[np.searchsorted(law.cuts, middle)], len(_GAUSS[0]))
-    return nodes.ravel(), weights.ravel(), values
+    inside = law.values[np.searchsorted(law.cuts, middle)]
+    parts = []
+    for (at, share), chosen in ((_GAUSS[6], half <= 0.1), (_GAUSS[16], half > 0.1)):
+        nodes = middle[chosen, None] + half[chosen, None] * at
+        weights = half[chosen, None] * share * np.exp(-0.5 * nodes**2) / math.sqrt(2.0 * math.pi)
+        parts.append(np.stack((nodes, weights, np.broadcast_to(inside[chosen, None], nodes.shape))).reshape(3, -1))
+    nodes, weights, values = np.concatenate(parts, axis=1)
+    return nodes, weights, values
 
 
 def _below_both(s: Array, t: Array, rho: float) -> Array:

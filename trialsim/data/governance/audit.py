@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trialsim.data.governance.files import locked, write_whole
+from trialsim.data.governance.files import locked, unwritable, write_whole
 from trialsim.data.shown_path import shown_path
 from trialsim.errors import DataError, Problem
 
@@ -71,10 +71,13 @@ def append(path: Path, action: str, details: Mapping[str, Any], *, actor: str | 
         }
         entry = json.loads(_canonical(entry))  # as it will be read
         entry["hash"] = _hash(entry)
-        with path.open("ab") as file:
-            file.write(_canonical(entry) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with path.open("ab") as file:
+                file.write(_canonical(entry) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise unwritable(path, error) from None
         write_whole(head_path(path), json.dumps({"count": entry["sequence"], "hash": entry["hash"]}) + "\n")
     return Entry(**entry)
 

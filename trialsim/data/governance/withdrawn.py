@@ -26,8 +26,12 @@ class Withdrawn:
 
 
 def withdrawn_path(data: Path) -> Path:
-    """`<data>.withdrawn.json`, beside the data. It belongs to the data: copy and keep the two together."""
-    return data.with_name(f"{data.name}.withdrawn.json")
+    """`<data>.withdrawn.json`, beside the data (beside the file itself, where the data are a symbolic link).
+
+    It belongs to the data: copy and keep the two together.
+    """
+    real = data.resolve()
+    return real.with_name(f"{real.name}.withdrawn.json")
 
 
 def read_withdrawn(path: Path) -> Withdrawn:
