@@ -65,6 +65,9 @@ def test_without_duckdb_it_says_what_to_install(monkeypatch):
         ("2020-01-01T23:30:00-05:00", "2020-01-02 04:30:00"),
         ("2020-01-02T00:30:00+0100", "2020-01-01 23:30:00"),
         ("2020-13-02", None),
+        ("infinity", None),
+        ("epoch", None),
+        ("99999-01-01", None),
         ("2 January", None),
     ],
 )

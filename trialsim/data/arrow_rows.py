@@ -53,7 +53,9 @@ def read_rows(path: Path) -> pa.Table:
         raise DataError(Problem("there is no such file", file=shown)) from None
     except UnicodeDecodeError:
         raise DataError(Problem("is not UTF-8 text", file=shown)) from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except OSError as error:
+        raise DataError(Problem(f"cannot be read: {error.strerror or error}", file=shown)) from None
+    except pa.ArrowInvalid as error:
         what = "Parquet" if is_parquet(path) else "CSV"
         raise DataError(Problem(f"is not a {what} file: {' '.join(str(error).split())}", file=shown)) from None
     lines = _lines(path, table.num_rows + len(ragged))

@@ -96,10 +96,11 @@ def _read_yaml(path: Path, name: str) -> Any:
     except YAMLError as error:
         raise DataError(Problem(f"is not valid YAML: {' '.join(str(error).split())}", file=name)) from None
     except ValueError as error:  # 2020-02-30
-        raise DataError(Problem(f"holds a date that there is not: {error}", file=name, **_place_of_date(text))) from None
+        place = _place_of_date(text)
+        raise DataError(Problem(f"holds a date that there is not: {error}", file=name, **place)) from None
 
 
-def _place_of_date(text: str) -> dict[str, int]:
+def _place_of_date(text: str) -> dict[str, Any]:
     """The first thing in a text that looks like a date and is none."""
     for number, line in enumerate(text.splitlines(), start=1):
         for match in _A_DATE.finditer(line):

@@ -108,4 +108,5 @@ def quoted(word: str | None) -> str:
 def utc(text: str) -> str:
     """SQL: a date or time written in ISO 8601 as UTC without zone, null where it is none; without an offset it counts as UTC."""
     zoned = f"regexp_matches({text}, ':.*(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
-    return f"CASE WHEN {zoned} THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' ELSE TRY_CAST({text} AS TIMESTAMP) END"
+    dated = f"regexp_matches({text}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')"  # DuckDB also knows `infinity` and `epoch`
+    return f"CASE WHEN NOT {dated} THEN NULL WHEN {zoned} THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' ELSE TRY_CAST({text} AS TIMESTAMP) END"

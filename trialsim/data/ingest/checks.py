@@ -45,10 +45,19 @@ def check_persons(staging: Staging, sources: Iterable[str]) -> None:
 def check_times(staging: Staging) -> None:
     """Notes deaths before birth, and events that begin more than a day before birth (a day: births are local dates, times are UTC).
 
+    A birth, death or event before 1800 or after 2999 is a mark for a missing date (9999-12-31), not a date, and would be
+    the end of follow-up; it is noted too. De-identified data may lie in the centuries between.
+
     Events after death are no problem: results and bills arrive late. They are never used after the end of follow-up.
     """
     for _, file, line, n in _by_file(staging, "SELECT * FROM persons WHERE death < birth"):
         staging.problem(_several(n, "person died before birth", "persons died before birth"), file=file, line=line)
+    marks = "NOT BETWEEN DATE '1800-01-01' AND DATE '2999-12-31'"
+    for table, columns in (("persons", ("birth", "death")), ("events", ("start",))):
+        rows = f"SELECT * FROM {table} WHERE {' OR '.join(f'CAST({column} AS DATE) {marks}' for column in columns)}"
+        for _, file, line, n in _by_file(staging, rows):
+            said = "has a date before 1800 or after 2999", "have dates before 1800 or after 2999"
+            staging.problem(_several(n, f"{table[:-1]} {said[0]}", f"{table} {said[1]}"), file=file, line=line)
     early = """
         SELECT e.source, e.person, e.file, e.line FROM events e
         JOIN linked l ON l.source = e.source AND l.id = e.person JOIN people p ON p.person = l.person
