@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 from trialsim_cli.cohort.audit import audit
+from trialsim_cli.cohort.check import check
+from trialsim_cli.cohort.export import export
 from trialsim_cli.cohort.fit import fit
 from trialsim_cli.cohort.ingest import ingest
 from trialsim_cli.cohort.sample import sample
@@ -15,4 +17,6 @@ app.command()(audit)
 app.command()(ingest)
 app.command()(fit)
 app.command()(sample)
+app.command()(check)
+app.command()(export)
 app.command()(withdraw)

@@ -11,7 +11,7 @@ thresholds allow for sampling error, and the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -111,17 +111,23 @@ def check_cohort(
     workers: int = 1,
     seed: int = 1,
     same_data: bool = True,
+    blocked: Sequence[str] = (),
+    n_release: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
     reference: str | None = None,
     n_synthetic: int = N_SYNTHETIC,
     n_draws: int = 5,
     about_model: Mapping[str, Any] | None = None,
     about_data: Mapping[str, Any] | None = None,
 ) -> CheckReport:
-    """Checks a model against the permitted rows of its data. Deterministic in `seed`.
+    """Checks a model against the permitted rows of its data. Deterministic in `seed`, whatever `workers`.
 
-    `recipe` makes models like it from other rows; with None, or `refits` 0, disclosure is not checked and nothing can pass. `reference` is the
-    label of the reference arm (default: the smallest); `n_draws` synthetic samples of the real size meet the classifiers. Raises DataError where the tables cannot be compared: a column is missing, no row has
-    an arm of the model, fewer than 50 patients.
+    `recipe` makes models like it from other rows; with None, or `refits` 0, disclosure is not checked and nothing can pass.
+    Disclosure is checked of synthetic tables of `n_release` patients where that is more than half of the real ones, else of half
+    of them: a release should not be longer. `blocked` are reasons to fail that were known before (a stale model).
+    `reference` is the label of the reference arm (default: the smallest); `n_draws` synthetic samples of the real size meet
+    the classifiers; `progress` is called with the refits done and in all. Raises DataError where the tables cannot be
+    compared: a column is missing, no row has an arm of the model, fewer than 50 patients.
     """
     thresholds = thresholds or Thresholds()
     synthetic = model.synthesise(n_synthetic, seed=seed)
@@ -134,8 +140,12 @@ def check_cohort(
     effects = preservation(pair, groups, fewest=thresholds.subgroup_n)
     calibration = subgroup_calibration(pair, groups)
     judged = criteria(thresholds, fidelity, effects, calibration, against, same_data=same_data)
-    disclosure = None if recipe is None or refits == 0 else check_disclosure(recipe, table.take(rows), refits=refits, seed=seed, workers=workers)
-    verdict, reasons = conclude(judged, disclosure, same_data=same_data)
+    disclosure = None
+    if recipe is not None and refits > 0:
+        disclosure = check_disclosure(
+            recipe, table.take(rows), refits=refits, seed=seed, workers=workers, n_synthetic=_longer(n_release, pair.n_real // 2), progress=progress
+        )
+    verdict, reasons = conclude(judged, disclosure, same_data=same_data, blocked=blocked)
     return CheckReport(
         verdict=verdict,
         reasons=reasons,
@@ -155,14 +165,18 @@ def check_cohort(
     )
 
 
-def conclude(judged: tuple[Criterion, ...], disclosure: Disclosure | None, *, same_data: bool) -> tuple[Verdict, tuple[str, ...]]:
+def _longer(n: int | None, than: int) -> int | None:
+    return n if n is not None and n > than else None
+
+
+def conclude(judged: tuple[Criterion, ...], disclosure: Disclosure | None, *, same_data: bool, blocked: Sequence[str] = ()) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict and its reasons, the gravest first."""
     missed = [_sentence(criterion.sentence) for criterion in judged if not criterion.met]
     notes = [] if same_data else ["The model was fitted to other data than these: differences may be between the two data sets."]
     if disclosure is not None and disclosure.verdict == "fail":
-        return "fail", (*_of_gate(disclosure), *missed, *notes)
-    if missed:
-        return "fail", (*missed, *notes)
+        return "fail", (*blocked, *_of_gate(disclosure), *missed, *notes)
+    if missed or blocked:
+        return "fail", (*blocked, *missed, *notes)
     if disclosure is None:
         return "inconclusive", ("Disclosure was not checked, so nobody can say whether the model tells whom it was fitted to.", *notes)
     if disclosure.verdict == "inconclusive":

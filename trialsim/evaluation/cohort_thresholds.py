@@ -33,7 +33,7 @@ class Thresholds(Part):
     classifier_auc: Limit = Field(default=0.60, gt=0.5, lt=1, description="AUC of the better of two classifiers of real against synthetic.")
     prediction_loss: Limit = Field(default=0.05, gt=0, description="Loss of R², AUC or C from training on synthetic instead of real patients.")
     effect_log_hr: Limit = Field(default=0.03, gt=0, description="Absolute error of a log hazard ratio, overall.")
-    effect_mean: Limit = Field(default=0.03, gt=0, description="Absolute error of a difference in means, overall, in SDs of the value.")
+    effect_mean: Limit = Field(default=0.05, gt=0, description="Absolute error of a difference in means, overall, in SDs of the value.")
     effect_noise: float = Field(default=0.3, ge=0, description="Standard errors of the real effect that are always allowed overall.")
     subgroup_effects: Limit = Field(
         default=0.95, gt=0, lt=1, description="Confidence of the simultaneous bound on errors of subgroup effects, in standard errors."

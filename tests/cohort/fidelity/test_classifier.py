@@ -35,7 +35,7 @@ def test_one_law_is_told_apart_by_chance_only():
     found = classifier_auc(_shifted(0.0, seed=11, n=300, missing=0.2), n_draws=2)
     for learner in (found.trees, found.logistic):
         assert abs(learner.estimate - 0.5) < 3.5 * learner.se
-        assert 0.01 < learner.se < 0.024  # √(1/12 · (1/300 + 1/600)) where each patient's placement is uniform
+        assert 0.02 < learner.se < 0.036  # 1.5 · √(1/12 · (1/300 + 1/600)) where each patient's placement is uniform
 
 
 def test_missing_cells_themselves_are_seen():
@@ -60,4 +60,4 @@ def test_the_seed_decides_and_a_small_synthetic_table_is_enough():
     first, again = classifier_auc(pair, seed=3), classifier_auc(pair, seed=3)
     assert first == again
     assert (first.n, first.n_draws) == (200, 1)
-    assert first.trees.se == pytest.approx(0.03, abs=0.012)  # √(1/12 · 2/200)
+    assert first.trees.se == pytest.approx(0.045, abs=0.015)  # 1.5 · √(1/12 · 2/200)

@@ -49,7 +49,7 @@ def test_pairs_bound_by_a_rule_and_indicators_of_one_column_do_not_count():
     assert compared["x"][place["site = west"]]
     # 11 features: 55 pairs, less x with high, less 3 pairs of sites
     assert found.n_pairs == 51
-    assert set(found.by_role) == {"covariates", "with an outcome or the arm"}
+    assert set(found.by_role) == {"covariates", "with an outcome, the arm or another column"}
     assert found.rules[0].column == "high"
     assert found.rules[0].synthetic < 0.002  # the cut is known up to the gap between two of 500 patients: 0.35 / 500
 

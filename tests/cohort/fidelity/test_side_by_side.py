@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from witness.samplers import MODELLED, ROLES, Truth, table_of, trial
 
 from trialsim.cohort.fidelity import side_by_side
 from trialsim.cohort.sampler import OutcomeRoles
+from trialsim.data import Column
 from trialsim.errors import DataError
 
 NO_OUTCOMES = OutcomeRoles(arm=None, events={}, values={})
@@ -67,6 +70,14 @@ def test_roles_rules_and_slices():
     np.testing.assert_array_equal(part.by_name["age"].synthetic, pair.by_name["age"].synthetic[100:150])
     assert part.n_real == 400
     assert pair.only(np.array([3, 5])).n_real == 2
+
+
+def test_columns_known_only_after_baseline_are_compared_and_are_no_covariates():
+    real = table_of({"x": np.arange(60.0), "after": np.repeat([0.0, 1.0], 30)})
+    real = replace(real, meaning={**real.meaning, "after": Column(type="binary", role="post_baseline")})
+    pair, _ = side_by_side(real, real, modelled=["x", "after"], roles=NO_OUTCOMES)
+    assert pair.by_name["after"].role == "other"
+    assert [column.name for column in pair.covariates] == ["x"]
 
 
 def test_a_follow_up_is_unknown_where_either_cell_is():

@@ -50,7 +50,7 @@ class Dependence:
     """The two matrices `[feature, feature]` (NaN where a correlation is not defined) and their differences.
 
     `worst` are the pairs with the largest errors, the worst first; `by_role` has the largest error of pairs of covariates
-    and of pairs with an outcome or the arm.
+    and of all other pairs.
     """
 
     features: tuple[str, ...]
@@ -93,7 +93,11 @@ def dependence(pair: SideBySide, *, n_worst: int = 10) -> Dependence:
     sizes = np.abs(error[rows, columns])
     outcome = np.array([owner.role != "covariate" for owner in owners])
     with_outcome = outcome[rows] | outcome[columns]
-    by_role = {name: float(sizes[which].max()) for name, which in (("covariates", ~with_outcome), ("with an outcome or the arm", with_outcome)) if which.any()}
+    by_role = {
+        name: float(sizes[which].max())
+        for name, which in (("covariates", ~with_outcome), ("with an outcome, the arm or another column", with_outcome))
+        if which.any()
+    }
     return Dependence(
         features=names,
         real=ours,

@@ -17,7 +17,8 @@ from trialsim.errors import DataError, Problem
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Role = Literal["covariate", "arm", "time", "event", "value"]
+Role = Literal["covariate", "arm", "time", "event", "value", "other"]
+"""`other`: modelled, but neither baseline nor an outcome: a column that tells the arm, or is known only after baseline."""
 Side = Literal["real", "synthetic"]
 YES = frozenset({"1", "true", "True", "TRUE"})
 
@@ -119,7 +120,7 @@ def side_by_side(
     if not len(rows):
         raise DataError(Problem(f'no row has an arm of the model ({", ".join(arms)}) in the column "{roles.arm}"', file=real.file))
     kept = real.take(rows)
-    columns = tuple(_column(kept, synthetic, name, _role(name, roles)) for name in names)
+    columns = tuple(_column(kept, synthetic, name, _role(name, roles, kept.meaning[name].role)) for name in names)
     outcomes = [column.name for column in columns if column.role != "covariate"]
     others = [name for name in real.meaning if name not in names]
     found, _ = covariates_of(kept, rows=np.ones(kept.n, dtype=bool), without=[*outcomes, *others])
@@ -127,13 +128,13 @@ def side_by_side(
     return SideBySide(columns, roles, arms, of_real[rows], of_synthetic, rules), rows
 
 
-def _role(name: str, roles: OutcomeRoles) -> Role:
+def _role(name: str, roles: OutcomeRoles, meant: str) -> Role:
     if name == roles.arm:
         return "arm"
     for time, event in roles.events.values():
         if name in (time, event):
             return "time" if name == time else "event"
-    return "value" if name in roles.values else "covariate"
+    return "value" if name in roles.values else "covariate" if meant == "covariate" else "other"
 
 
 def _arms(real: PatientTable, synthetic: PatientTable, arm: str | None, reference: str | None) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:

@@ -5,7 +5,7 @@ folds, tested on the fold left out) and once on as many synthetic ones (averaged
 same real patients. Values are scored by R² = 1 − Σ e² / Σ (y − ȳ)², yes-or-no values by the AUC, event times by Harrell's
 C of a Poisson model of events with the follow-up as exposure (proportional hazards over a constant baseline).
 
-The loss is real − synthetic-trained; its standard error is that of a paired difference over the real test patients.
+The loss is real − synthetic-trained; its standard error is that of a paired difference over the real test patients (and between synthetic samples), for given training patients.
 
 **Source:** Esteban, Hyland & Rätsch 2017, arXiv:1706.02633 (train on synthetic, test on real); Holford 1980, Biometrics
 36:299, doi 10.2307/2529982 (piecewise exponential survival as Poisson regression).
