@@ -131,6 +131,12 @@ class FittedCohort:
         return {name: torch.tensor(rule.values, dtype=torch.float64, device="cpu") for name, rule in rules.items() if not isinstance(rule, Copy)}
 
     @cached_property
+    def _plain(self) -> frozenset[str]:
+        """The stepped columns of which a cohort holds the levels' indices."""
+        rules = {name for name, values in self._rule_values.items() if values.tolist() == list(range(len(values)))}
+        return frozenset(rules | {c.name for c in self.columns if isinstance(c.margin, SteppedMargin) and c.margin.holds_levels})
+
+    @cached_property
     def _for_trials(self) -> tuple[tuple[FittedColumn, ...], tuple[str, ...], Dependence]:
         """The covariates and what they hang on, in order; the names of those with scores; their dependence."""
         needed = set(self.names)
@@ -200,7 +206,7 @@ class FittedCohort:
                 target.copy_(column.rule.value(columns[column.rule.source]))
             elif column.rule is not None:
                 level[column.name] = column.rule.level(columns[column.rule.source])
-                target.copy_(held(self._rule_values[column.name], level[column.name]))
+                target.copy_(level[column.name] if column.name in self._plain else held(self._rule_values[column.name], level[column.name]))
             elif isinstance(column.margin, SmoothMargin):
                 target.copy_(column.margin.quantile(target))
                 for place, atom in enumerate(column.margin.atoms):
@@ -208,7 +214,7 @@ class FittedCohort:
                         target.masked_fill_(level[column.margin.gate] == place, atom)
             elif isinstance(column.margin, SteppedMargin):
                 level[column.name] = column.margin.level(target, [level[parent] for parent in column.margin.parents])
-                target.copy_(column.margin.value(level[column.name]))
+                target.copy_(level[column.name] if column.name in self._plain else column.margin.value(level[column.name]))
         return level
 
     def synthesise(self, n: int, *, seed: int, complete: bool = False) -> PatientTable:

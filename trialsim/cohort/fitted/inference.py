@@ -92,25 +92,25 @@ def fit_best(model_of: Callable[[float], Callable[[], Any]], start: Mapping[str,
     return best
 
 
-def fit_mode(model: Callable[[], Any], start: Mapping[str, Tensor], *, steps: int = 200) -> Mapping[str, Tensor]:
-    """The posterior mode alone (`AutoDelta`)."""
+def fit_mode(model: Callable[[], Any], start: Mapping[str, Tensor], *, steps: int = 200, tolerance: float = 1e-8) -> Mapping[str, Tensor]:
+    """The posterior mode alone (`AutoDelta`), up to a `tolerance` of the log density."""
     import pyro
     from pyro.infer.autoguide import AutoDelta, init_to_value
 
     with pyro.get_param_store().scope():
         guide = AutoDelta(model, init_loc_fn=init_to_value(values=dict(start)))
-        _climb(model, guide, steps=steps)
+        _climb(model, guide, steps=steps, tolerance=tolerance)
         return {name: value.detach().clone() for name, value in guide.median().items()}
 
 
-def _climb(model: Callable[[], Any], guide: Any, *, steps: int = 200) -> float:
+def _climb(model: Callable[[], Any], guide: Any, *, steps: int = 200, tolerance: float = 1e-8) -> float:
     """Maximises the ELBO of a guide that draws nothing, which is the log joint density, by L-BFGS; returns the maximum."""
     from pyro.infer import Trace_ELBO
 
     elbo = Trace_ELBO()
     guide()
     parameters = [parameter for parameter in guide.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-8, history_size=30, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, tolerance_grad=1e-7, tolerance_change=tolerance, history_size=30, line_search_fn="strong_wolfe")
 
     def closure() -> Any:
         optimiser.zero_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ _SMOOTHING = 0.05
 _TAIL_COUNT = 5  # values at each end that the spline does not follow one by one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SmoothMargin:
     """A strictly increasing quantile function x = Q(z), tabulated on a uniform grid of scores and interpolated linearly.
 
@@ -41,15 +42,18 @@ class SmoothMargin:
     gate: str = ""
     atoms: tuple[float, ...] = ()
 
+    @cached_property
+    def _lines(self) -> tuple[Float[Tensor, "point"], Float[Tensor, "point"]]:
+        """Intercept and slope of Q between two points of the grid, as a function of the place on the grid."""
+        slope = torch.cat((self.table.diff(), torch.zeros_like(self.table[:1])))
+        return self.table - torch.arange(POINTS, device=self.table.device) * slope, slope
+
     def quantile(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The value at the standard normal score `z`."""
-        place = ((z + EDGE) * (1.0 / _STEP)).clamp_(0.0, POINTS - 1.000001)
-        index = place.to(torch.int64)
-        place -= index
-        table = resident(self.table, z.device)
-        left = table[index]
-        index += 1
-        return left + place * (table[index] - left)
+        place = z.add(EDGE).mul_(1.0 / _STEP).clamp_(0.0, POINTS - 1.000001).reshape(-1)
+        index = place.to(torch.int32)
+        intercept, slope = (resident(line, z.device) for line in self._lines)
+        return place.mul_(slope.index_select(0, index)).add_(intercept.index_select(0, index)).view(z.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +72,23 @@ class SteppedMargin:
 
     def level(self, z: Float[Tensor, "*shape"], parents: Sequence[Float[Tensor, "*shape"]] = ()) -> Float[Tensor, "*shape"]:
         """The level's index at the standard normal score `z`, given the parents' levels."""
-        out = torch.zeros_like(z)
         if not self.parents:
-            for cut in self.thresholds[0].tolist():
-                out += z > cut
+            first, *others = self.thresholds[0].tolist()
+            out = torch.gt(z, first, out=torch.empty_like(z))
+            above = torch.empty_like(z) if others else out
+            for cut in others:
+                out.add_(torch.gt(z, cut, out=above))
             return out
-        cell = parent_cell(parents, self.parent_levels).to(torch.int64)
+        out = torch.zeros_like(z)
+        cell = parent_cell(parents, self.parent_levels).to(torch.int32).reshape(-1)
         for cuts in resident(self.thresholds, z.device).unbind(-1):
-            out += z > cuts[cell]
+            out += z > cuts.contiguous().index_select(0, cell).view(z.shape)
         return out
+
+    @property
+    def holds_levels(self) -> bool:
+        """Whether the cohort holds the levels' indices themselves."""
+        return self.values.tolist() == list(range(len(self.values)))
 
     def value(self, level: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """What the cohort holds for a level."""
@@ -84,10 +96,8 @@ class SteppedMargin:
 
 
 def held(values: Float[Tensor, "level"], level: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """`values[level]`, without a look-up where the values are the levels' indices. `values` are a constant on the CPU."""
-    if bool((values == torch.arange(len(values), device=values.device)).all()):
-        return level
-    return resident(values, level.device)[level.to(torch.int64)]
+    """`values[level]`. `values` are a constant on the CPU."""
+    return resident(values, level.device).index_select(0, level.to(torch.int32).reshape(-1)).view(level.shape)
 
 
 def parent_cell(parents: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:

@@ -16,6 +16,7 @@ from trialsim.cohort.fitted.inference import fit_mode
 from trialsim.cohort.fitted.margins import Scores
 
 RANK = 10
+_TOLERANCE = 1e-3  # of the log likelihood, whose own standard error is far larger
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def fit_copula(
         correlations = (loadings[pairs.first] * loadings[pairs.second]).sum(-1)
         pyro.factor("pairs", pairs.log_likelihood(correlations).sum())
 
-    w = fit_mode(model, {"w": start}, steps=300)["w"]
+    w = fit_mode(model, {"w": start}, steps=300, tolerance=_TOLERANCE)["w"]
     inverse = 1.0 / (1.0 + (w**2).sum(-1, keepdim=True)).sqrt()
     return GaussianFactors(loadings=w * inverse, unique=inverse.squeeze(-1))
 
