@@ -152,28 +152,45 @@ def acceptance_rate(model: CohortModel, eligibility: Eligibility, streams: Strea
 
 
 def check_acceptance(model: CohortModel, eligibility: Eligibility, streams: Streams) -> float:
-    """The acceptance rate; raises ProtocolError when it is below 0.1 %."""
+    """The acceptance rate; raises ProtocolError when it is below 0.1 %, of those that `draw_cohort` draws."""
+    narrow, share = _narrowed(model, eligibility)
+    return share * _check_rate(narrow, eligibility, streams, share)
+
+
+def _check_rate(model: CohortModel, eligibility: Eligibility, streams: Streams, share: float) -> float:
     rate = acceptance_rate(model, eligibility, streams)
     if rate < LEAST_ACCEPTANCE:
         drawn = _PROBE[0].size * _PROBE[1]
+        among = f" of the {share:.2g} of patients who meet the rarest criterion" if share < 1 else ""
         raise ProtocolError(
             Problem(
-                f"{round(rate * drawn)} of {drawn:,} drawn patients are eligible (acceptance rate {rate:.3%}); at least 0.1 % is needed",
+                f"{round(rate * drawn)} of {drawn:,} drawn patients are eligible (acceptance rate {rate:.3%}{among}); at least 0.1 % is needed",
                 path="population.eligibility",
             )
         )
     return rate
 
 
+def _narrowed(model: CohortModel, eligibility: Eligibility) -> tuple[CohortModel, float]:
+    """The model given its rarest criterion, where few meet it and it can be: see `fitted.conditional`."""
+    if not eligibility or not hasattr(model, "dependence"):
+        return model, 1.0
+    from trialsim.cohort.fitted.conditional import narrowed
+
+    return narrowed(model, eligibility)
+
+
 def draw_cohort(model: CohortModel, eligibility: Eligibility, streams: Streams, block: Block, n: int) -> Cohort:
     """A cohort of eligible patients: slot i of a replicate holds the first eligible one of its attempts 0, 1, 2, …
 
     Attempt k of a slot is the model's patient at index k of that slot's address, so a slot's patient depends neither on
-    the block nor on the other slots. Replicates whose slots are all filled are not drawn again.
+    the block nor on the other slots. Replicates whose slots are all filled are not drawn again. Where the criteria on one
+    or two columns of a copula are met by less than 5 % of patients, every attempt is a patient who meets the rarest.
 
-    Raises ProtocolError when fewer than 0.1 % of patients are eligible (measured on 100,000 fixed draws, once slots are
+    Raises ProtocolError when fewer than 0.1 % of attempts are eligible (measured on 100,000 fixed draws, once slots are
     still empty after 32 attempts; `check_acceptance` does it up front).
     """
+    model, share = _narrowed(model, eligibility)
     cohort = model.sample(streams, block, n)
     if not eligibility:
         return cohort
@@ -183,7 +200,7 @@ def draw_cohort(model: CohortModel, eligibility: Eligibility, streams: Streams, 
     while bool(waiting.any()):
         attempt += 1
         if attempt == 32:
-            check_acceptance(model, eligibility, streams)
+            _check_rate(model, eligibility, streams, share)
         last = int(torch.nonzero(waiting.any(0))[-1]) + 1
         for first, size in _runs(waiting.any(1).cpu().numpy()):
             rows = slice(first, first + size)
