@@ -118,6 +118,18 @@ def test_times_to_events(cohort, event, options):
     assert 5 < found["y_event"].sum() < N - 5
 
 
+def test_follow_up_that_ends_at_the_last_record_of_code_lists(clinic):
+    """As an ADaM time to event says when each person was censored."""
+    clinic.replace("S.yaml", "index: {codes", 'ended: {system: "http://snomed.info/sct", codes: [end]}\nindex: {codes'.replace("ended", "  ended"))
+    clinic.replace("dx.csv", "p9,", "p2,2020-05-01,end\np3,2020-03-01,230690007\np9,").feature("x: {event: stroke, until: ended}")
+    assert clinic.column("x_days") == {"p1": 214, "p2": 61, "p3": 0}
+    assert clinic.column("x_event") == {"p1": 1, "p2": 0, "p3": 0}
+    made = clinic.ingest().report["columns"]["x_event"]
+    assert (made["persons with an event on the index date"], made["persons with an event before the index date"]) == (1, 0)
+    clinic.feature("x: {event: stroke, until: ended, same_day: true}")
+    assert (clinic.column("x_days")["p3"], clinic.column("x_event")["p3"]) == (0, 1)
+
+
 def test_the_index_day_counts_and_the_day_after_does_not(clinic):
     clinic.feature("x: {codes: hba1c, aggregate: max}")
     assert clinic.column("x")["p1"] == 7.5  # measured on the index day

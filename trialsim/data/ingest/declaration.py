@@ -36,18 +36,21 @@ def _day(given: Any) -> Any:
 
 
 def _end(given: Any) -> Any:
-    if given == "last_seen":
-        return given
+    """A date where it is one, else names."""
     try:
         return _day(given)
     except PydanticCustomError:
-        raise PydanticCustomError("date", "should be last_seen or a date (YYYY-MM-DD)") from None
+        names = _names(given)
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+            raise PydanticCustomError("until", "should be last_seen, a date (YYYY-MM-DD) or code lists") from None
+        return tuple(names)
 
 
+LAST_SEEN = ("last_seen",)
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
 """One name or several."""
 Day = Annotated[date, BeforeValidator(_day)]
-End = Annotated[date | Literal["last_seen"], BeforeValidator(_end)]
+End = Annotated[date | tuple[str, ...], BeforeValidator(_end)]
 
 
 class Link(Part):
@@ -119,7 +122,11 @@ class Feature(Part):
     aggregate: Aggregate | None = Field(default=None, description="How the records up to the index date become one value; slope is per year.")
     as_: Literal["age", "date"] | None = Field(default=None, alias="as", description="An attribute that is a date: the time since then, or the date.")
     within: PositiveTime | None = Field(default=None, description="Overrides look_back; for an event: follow-up ends after this time.")
-    until: End | None = Field(default=None, description="Where follow-up ends: last_seen (default) or a date; with death where that is earlier.")
+    until: End = Field(
+        default=LAST_SEEN,
+        description="Where follow-up ends: last_seen, a date, or the last record of code lists (or of the event); at death where that is earlier.",
+    )
+    same_day: bool = Field(default=False, description="Whether an event on the index date counts, at 0 days.")
     source: Names | None = Field(default=None, description="Only from these sources.")
     role: ColumnRole | None = Field(default=None, description="Default: outcome for an event, post_baseline for the date of death, else covariate.")
     type: ColumnType | None = Field(default=None, description="Of an attribute. Absent: inferred.")
@@ -162,6 +169,7 @@ _ONLY = {
     "aggregate": AGGREGATED,
     "within": (*AGGREGATED, "event"),
     "until": ("event",),
+    "same_day": ("event",),
     "as_": ("attribute",),
     "type": ("attribute",),
     "levels": ("attribute",),

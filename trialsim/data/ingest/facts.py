@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
-from trialsim.data.ingest.declaration import ORIGINS, WHOLE, CodeList, Conversion, Feature, Ingest
+from trialsim.data.ingest.declaration import LAST_SEEN, ORIGINS, WHOLE, CodeList, Conversion, Feature, Ingest
 from trialsim.data.staging import Staging
 from trialsim.errors import Problem
 
@@ -22,6 +23,11 @@ def lists_of(feature: Feature) -> tuple[Listed, ...]:
     )
 
 
+def end_lists_of(feature: Feature) -> tuple[Listed, ...]:
+    """The lists at whose last record the follow-up of an event ends; none where it ends at the last record of all or at a date."""
+    return () if isinstance(feature.until, date) or feature.until == LAST_SEEN else tuple(("codes", name) for name in feature.until)
+
+
 _OF_PEOPLE = (("attribute", "birth"), ("attribute", "death"))
 
 
@@ -35,7 +41,7 @@ def gather(staging: Staging, declared: Ingest) -> None:
 
     Values that are not finite are none. Records at one time are in the order of sources, files and lines.
     """
-    wanted: dict[Listed, None] = {listed: None for feature in declared.features.values() for listed in lists_of(feature)}
+    wanted: dict[Listed, None] = {listed: None for feature in declared.features.values() for listed in (*lists_of(feature), *end_lists_of(feature))}
     if declared.index is not None:
         wanted |= {("codes", name): None for name in declared.index.codes or ()}
         if declared.index.attribute is not None and ("attribute", declared.index.attribute) not in _OF_PEOPLE:

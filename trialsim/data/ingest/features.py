@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 from trialsim.data.card import Column
 from trialsim.data.ingest.cohort import contradictions, date_of, of_sources
 from trialsim.data.ingest.declaration import AGES, WHOLE, Feature, Ingest
-from trialsim.data.ingest.facts import Listed, Tally, key_of, lists_of, tally
+from trialsim.data.ingest.facts import Listed, Tally, end_lists_of, key_of, lists_of, tally
 from trialsim.data.ingest.rules import INDEX_DATE, columns_of
 from trialsim.data.staging import Staging, quoted
 from trialsim.errors import Problem
@@ -243,13 +243,20 @@ class _Making:
     def _event(self) -> list[Made]:
         """Time in days from the index date to the first event after it, or to the end of follow-up; and which it was.
 
-        Events on the index date or before do not count and exclude nobody. Follow-up ends at the last dated record of the
-        person (or at the date `until`), at death, or after `within`. Null where follow-up ends before the index date.
+        Events before the index date do not count and exclude nobody, nor do those on it unless `same_day`; persons who had
+        them are counted in the provenance. Follow-up ends as `until` says, at death, or after `within`. Null where it ends
+        before the index date, or where nothing says when it ends.
         """
         feature = self.feature
         assert feature.event is not None
-        until = feature.until or "last_seen"
-        end = f"least(c.death, DATE '{until.isoformat()}')" if isinstance(until, date) else "coalesce(c.death, s.last_seen)"
+        until, end_lists = feature.until, end_lists_of(feature)
+        end = (
+            f"least(c.death, DATE '{until.isoformat()}')"
+            if isinstance(until, date)
+            else "least(c.death, s.last_seen)"
+            if end_lists
+            else "coalesce(c.death, s.last_seen)"
+        )
         days = f"({end}) - c.index_date"
         if feature.within is not None:
             days = f"CASE WHEN {days} > {feature.within!r} THEN {feature.within!r} ELSE {days} END"
@@ -258,28 +265,37 @@ class _Making:
             events = f"SELECT person, day FROM facts WHERE list IN ({self.lists}){of_sources(feature.source)} AND day IS NOT NULL"
         if "death" in feature.event:
             events += " UNION ALL SELECT person, death AS day FROM people WHERE death IS NOT NULL"
+        seen = "SELECT l.person, CAST(e.start AS DATE) AS day FROM events e JOIN linked l ON l.source = e.source AND l.id = e.person"
+        if end_lists:
+            seen = f"SELECT person, day FROM facts WHERE list IN ({', '.join(quoted(key_of(listed)) for listed in end_lists)}) UNION ALL {events}"
+        after = ">=" if feature.same_day else ">"
         query = f"""
             WITH seen AS (
-                SELECT l.person, max(CAST(e.start AS DATE)) AS last_seen FROM events e
-                JOIN linked l ON l.source = e.source AND l.id = e.person GROUP BY l.person
+                SELECT person, max(day) AS last_seen FROM ({seen}) GROUP BY person
             ), followed AS (
                 SELECT c.person, c.index_date, {days} AS days FROM cohort c LEFT JOIN seen s USING (person)
             ), first_event AS (
                 SELECT f.person, min(e.day - f.index_date) AS event_days FROM followed f JOIN ({events}) e USING (person)
-                WHERE e.day > f.index_date AND e.day - f.index_date <= f.days GROUP BY f.person
+                WHERE e.day {after} f.index_date AND e.day - f.index_date <= f.days GROUP BY f.person
             )
             SELECT person, CAST(coalesce(event_days, days) AS DOUBLE) AS days, CAST(event_days IS NOT NULL AS TINYINT) AS event
             FROM followed LEFT JOIN first_event USING (person) WHERE days >= 0
         """
-        ends = ["last record" if until == "last_seen" else str(until)]
+        ends = [str(until) if isinstance(until, date) else f"last record of {' or '.join(until)}" if end_lists else "last record"]
         ends += [] if "death" in feature.event else ["death"]
         ends += [] if feature.within is None else [f"{shortest(feature.within)} days"]
         said = f"from the index date to {self._source_words()}, or to the end of follow-up ({', '.join(ends)})"
+        n_before, n_same = self.staging.row(f"""
+            SELECT count(DISTINCT person) FILTER (e.day < c.index_date), count(DISTINCT person) FILTER (e.day = c.index_date)
+            FROM cohort c JOIN ({events}) e USING (person)
+        """)
+        earlier = {"persons with an event before the index date": n_before, "persons with an event on the index date": n_same}
         days, event = columns_of(self.declared, self.name)
-        return [
+        made = [
             self._made(days, f"SELECT person, days AS cell FROM ({query})", "continuous", f"days {said}", unit="days", role="outcome"),
             self._made(event, f"SELECT person, event AS cell FROM ({query})", "binary", f"1: the event was seen, 0: follow-up ended; {said}", role="outcome"),
         ]
+        return [replace(column, provenance={**column.provenance, **earlier}) for column in made]
 
 
 def _sorted(labels: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from trialsim.data.card import Card, Column
 from trialsim.data.ingest.checks import check_persons, check_purposes, check_times
 from trialsim.data.ingest.cohort import choose, index_words
 from trialsim.data.ingest.consents import make_consents
-from trialsim.data.ingest.declaration import SCHEMA, Ingest
+from trialsim.data.ingest.declaration import LAST_SEEN, SCHEMA, Ingest
 from trialsim.data.ingest.facts import Listed, gather, numbers_by_unit, settle_units
 from trialsim.data.ingest.features import Made, index_column, make
 from trialsim.data.ingest.linking import link
@@ -80,7 +80,7 @@ def ingest(path: Path | str, *, threads: int | None = None) -> Ingested:
 
 def _read(staging: Staging, declared: Ingest, folder: Path) -> dict[str, dict[str, str]]:
     """Reads every source; returns the SHA-256 of their files by source and name. Where follow-up ends at the last record, every event is asked for."""
-    follows = any(feature.event is not None and feature.until in (None, "last_seen") for feature in declared.features.values())
+    follows = any(feature.event is not None and feature.until == LAST_SEEN for feature in declared.features.values())
     asked = frozenset() if follows else frozenset((codes.system, code) for codes in declared.codes.values() for code in codes.codes)
     hashes: dict[str, dict[str, str]] = {}
     for name, source in declared.sources.items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 from trialsim.data.card import Purpose
-from trialsim.data.ingest.declaration import AGGREGATED, Ingest
+from trialsim.data.ingest.declaration import AGGREGATED, LAST_SEEN, Ingest
 from trialsim.data.part_file import Rule, read_part
 from trialsim.data.shown_path import shown_path
 from trialsim.errors import did_you_mean
@@ -64,17 +65,21 @@ def _codes(declared: Ingest) -> Iterator[Rule]:
         used.append((("index", "codes"), declared.index.codes))
     for name, feature in declared.features.items():
         used += [(("features", name, key), lists) for key in ("codes", "event") if (lists := getattr(feature, key)) is not None]
+        if not isinstance(feature.until, date) and feature.until != LAST_SEEN:
+            used.append((("features", name, "until"), feature.until))
     for path, lists in used:
         is_event = path[-1] == "event"
         for name in lists:
             if name not in declared.codes and not (is_event and name == "death"):
-                yield path, f'there is no code list "{name}"{did_you_mean(name, [*declared.codes, *(["death"] if is_event else [])])}'
+                others = {"event": ["death"], "until": list(LAST_SEEN)}.get(str(path[-1]), [])
+                yield path, f'there is no code list "{name}"{did_you_mean(name, [*declared.codes, *others])}'
         pairs = [(declared.codes[name].system, code) for name in dict.fromkeys(lists) if name in declared.codes for code in set(declared.codes[name].codes)]
         twice = sorted({pair for pair in pairs if pairs.count(pair) > 1})
         if twice or len(set(lists)) < len(lists):
             yield path, "names a code list twice" if len(set(lists)) < len(lists) else f"{twice[0][1]} of {twice[0][0]} is in several of these code lists"
-    if "death" in declared.codes:
-        yield ("codes", "death"), "is reserved for the death of a person; name the code list otherwise"
+    for name, what in (("death", "the death of a person"), ("last_seen", "a person's last record")):
+        if name in declared.codes:
+            yield ("codes", name), f"is reserved for {what}; name the code list otherwise"
 
 
 def _columns(declared: Ingest) -> Iterator[Rule]:
