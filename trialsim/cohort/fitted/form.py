@@ -57,7 +57,7 @@ class WrittenColumn:
             source=given["source"],
             levels=tuple(given["levels"]),
             scale=given["scale"],
-            grid=None if "grid" not in given else Grid(**given["grid"]),
+            grid=None if "grid" not in given else Grid(**{**given["grid"], "steps": tuple(given["grid"]["steps"]), "shares": tuple(given["grid"]["shares"])}),
             codes=tuple(given["codes"]),
             outcome=(outcome, visit),
             rule=None if "rule" not in given else rule_from_json(given["rule"]),

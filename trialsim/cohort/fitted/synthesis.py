@@ -33,8 +33,8 @@ def synthesise(model: FittedCohort, n: int, *, seed: int, complete: bool = False
     """`n` synthetic patients in the data's own columns, order, units and levels.
 
     Patient i is place i mod 64 of replicate i // 64, so that the first patients of a longer table are the same and nobody
-    depends on how many are drawn at a time. Numbers are rounded to their column's grid; a value that is at no atom stays a
-    step away from it; rules are worked out from what is written, so that they hold exactly in every row. Cells are missing as the
+    depends on how many are drawn at a time. Numbers are rounded to their column's grid (where it has several
+    lattices, one is drawn from the stream `grid/<column>`); a value that is at no atom stays a step away from it; rules are worked out from what is written, so that they hold exactly in every row. Cells are missing as the
     model has learned (`complete`: none is). Identifiers are `synthetic-1`, `synthetic-2`, ….
     """
     if model.form is None:
@@ -51,7 +51,9 @@ def synthesise(model: FittedCohort, n: int, *, seed: int, complete: bool = False
         block = Block(first, min(AT_A_TIME, lanes - first))
         whom = slice(first * LANE, min((first + block.size) * LANE, n))
         columns, levels = model.draw(streams, block, LANE)
-        drawn = _Drawn(model, {name: x.numpy().reshape(-1) for name, x in columns.items()}, {name: x.numpy().reshape(-1) for name, x in levels.items()})
+        choosers = {c.name: streams(f"grid/{c.name}").uniform(block, LANE).numpy().reshape(-1) for c in form.columns if c.grid and len(c.grid.steps) > 1}
+        flat = [{name: x.numpy().reshape(-1) for name, x in found.items()} for found in (columns, levels)]
+        drawn = _Drawn(model, flat[0], flat[1], choosers)
         drawn.write_columns(complete=complete)
         if outcomes is not None and outcomes.scored:
             arm = levels[form.arm].to(torch.int64) if form.arm in levels else torch.zeros(block.size, LANE, dtype=torch.int64)
@@ -66,9 +68,9 @@ def synthesise(model: FittedCohort, n: int, *, seed: int, complete: bool = False
 class _Drawn:
     """Some patients as a cohort holds them, and what is written of them so far."""
 
-    def __init__(self, model: FittedCohort, columns: Mapping[str, Array], levels: Mapping[str, Array]):
+    def __init__(self, model: FittedCohort, columns: Mapping[str, Array], levels: Mapping[str, Array], choosers: Mapping[str, Array]):
         assert model.form is not None
-        self.model, self.columns, self.levels = model, columns, levels
+        self.model, self.columns, self.levels, self.choosers = model, columns, levels, choosers
         self.form = {column.name: column for column in model.form.columns}
         self.complete: dict[str, Array] = {}
         """Columns as they are written, before any cell is missing."""
@@ -88,7 +90,7 @@ class _Drawn:
             else:
                 assert isinstance(fitted.margin, SmoothMargin)
                 assert column.grid is not None
-                written = column.grid.snap(self.columns[fitted.name] / column.scale)
+                written = column.grid.snap(self.columns[fitted.name] / column.scale, self.choosers.get(fitted.name))
                 if fitted.margin.gate:
                     _keep_to_atoms(written, column, fitted.margin, self.levels[fitted.margin.gate])
             self.complete[fitted.name] = written
@@ -116,7 +118,7 @@ class _Drawn:
             if column.source in ("time", "value"):
                 assert column.grid is not None
                 key = (column.outcome[0], "time") if column.source == "time" else column.outcome
-                self.written[name] = column.grid.snap(found[key] / column.scale)
+                self.written[name] = column.grid.snap(found[key] / column.scale, self.choosers.get(name))
             elif column.source == "event":
                 happened = found[column.outcome[0], "event"]
                 self.written[name] = np.where(happened == 1.0, column.codes[1], np.where(happened == 0.0, column.codes[0], np.nan))

@@ -24,7 +24,7 @@ from trialsim.cohort.fitted.inference import isolated
 from trialsim.cohort.fitted.margins import SteppedMargin
 from trialsim.cohort.fitted.outcome_columns import NamedOutcomes
 from trialsim.cohort.fitted.outcomes import FittedOutcomes, fit_outcomes
-from trialsim.cohort.fitted.resolution import grid_of
+from trialsim.cohort.fitted.resolution import exact, grid_of
 from trialsim.cohort.fitted.rules import Copy
 from trialsim.cohort.fitted.storage import code_version
 from trialsim.cohort.population import ArmValue, OutcomeColumns
@@ -240,7 +240,7 @@ def _form(
         if rule.source.removesuffix(MISSING) not in written and rule.source not in written:
             left_out[column] = f"it follows from {rule.source}, which is not modelled"
             continue
-        grid = grid_of(table.columns[column][rows]) if isinstance(rule, Copy) else None
+        grid = exact(grid_of(table.columns[column][rows])) if isinstance(rule, Copy) else None
         codes = () if isinstance(rule, Copy) else rule.values
         levels = table.levels.get(column, ())
         written[column] = WrittenColumn(column, table.meaning[column], "rule", levels=levels, grid=grid, codes=codes, rule=rule)
@@ -257,7 +257,8 @@ def _column(table: PatientTable, covariate: Covariate, rows: NDArray[np.bool_]) 
     raw = table.columns[name][rows]
     scale, _ = unit_of(table.meaning[name].unit)
     if covariate.kind == "smooth":
-        return WrittenColumn(name, table.meaning[name], "column", scale=scale, grid=grid_of(raw))
+        grid = grid_of(raw)
+        return WrittenColumn(name, table.meaning[name], "column", scale=scale, grid=exact(grid) if isinstance(covariate.rule, Copy) else grid)
     codes = []
     for level in range(len(covariate.values)):
         values, counts = np.unique(raw[covariate.column == level], return_counts=True)
