@@ -21,7 +21,7 @@ from trialsim.cohort.fitted.outcomes.newton import Array
 PIECES = 40
 _PARTS = 400
 _PER_PIECE = 10
-ATOM_SHARE, ATOM_COUNT = 0.03, 10
+ATOM_SHARE, ATOM_COUNT = 0.01, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def fit_censoring(
     """The law of the censoring time, an event of its own which the event of interest censors; None where nobody is censored.
 
     The regression of `fit_event` (its mode alone, by Newton's method), with up to 40 pieces at the quantiles of the
-    censored times. A time at which 3 % (and 10) of the censored end together is an atom: everyone followed that long
+    censored times. A time at which 1 % (and 10) of the censored end together is an atom: everyone followed that long
     ends there with probability 1 − exp(−λ exp(lp)). Beyond the longest follow-up (rounded up to a round number) nobody is followed.
     Times and the arguments are as in `fit_event`. Censoring is independent of the event given the baseline and the arm.
     """
