@@ -60,10 +60,13 @@ class Staging:
     (a polygenic score). `value` and `unit` hold a number, `text` a word. Times are UTC without zone. `file` and `line`
     (from 1; the row of a file without lines) are for messages. `consents`: a null `purpose` means every purpose.
 
+    `asked` are the (system, code) pairs of all code lists, also where every event is wanted: a source that has to translate codes looks them up.
+
     Sources insert in bulk (SQL over files, or Arrow tables), never row by row.
     """
 
     connection: DuckDBPyConnection
+    asked: frozenset[tuple[str, str]] = frozenset()
     filters: list[Filter] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 

@@ -92,6 +92,16 @@ def test_source_concepts_and_concept_ids_are_codes_too(tmp_path: Path):
     assert [problem.message for problem in without.problems] == ['there is no table "concept"; without it the codes of a list are concept ids (system: OMOP)']
 
 
+def test_where_every_event_is_wanted_the_code_lists_still_find_theirs(tmp_path: Path):
+    folder = _write(tmp_path / "omop", extract())
+    staging = Staging.open()
+    staging.asked = frozenset({("http://loinc.org", "4548-4"), (RXNORM, "6809")})
+    source = Omop.model_validate({"kind": "omop", "files": str(folder), "descendants": True})
+    source.read(staging, name="claims", folder=Path(), codes=frozenset())
+    found = staging.connection.execute("SELECT system, code, count(*) FROM events WHERE kind <> 'attribute' GROUP BY ALL ORDER BY ALL").fetchall()
+    assert found == [("OMOP", "201826", 30), ("OMOP", "443238", 10), ("http://loinc.org", "4548-4", 120), (RXNORM, "6809", 20)]
+
+
 def test_capitals_a_repeated_table_and_an_empty_folder(tmp_path: Path):
     folder = tmp_path / "capitals"
     folder.mkdir()

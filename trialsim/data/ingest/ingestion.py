@@ -81,7 +81,8 @@ def ingest(path: Path | str, *, threads: int | None = None) -> Ingested:
 def _read(staging: Staging, declared: Ingest, folder: Path) -> dict[str, dict[str, str]]:
     """Reads every source; returns the SHA-256 of their files by source and name. Where follow-up ends at the last record, every event is asked for."""
     follows = any(feature.event is not None and feature.until == LAST_SEEN for feature in declared.features.values())
-    asked = frozenset() if follows else frozenset((codes.system, code) for codes in declared.codes.values() for code in codes.codes)
+    staging.asked = frozenset((codes.system, code) for codes in declared.codes.values() for code in codes.codes)
+    asked = frozenset() if follows else staging.asked
     hashes: dict[str, dict[str, str]] = {}
     for name, source in declared.sources.items():
         with _noting(staging):

@@ -30,6 +30,8 @@ class Omop(Source):
     Conditions, drugs, measurements, observations, procedures and visits become events; zero (no matching concept) is none.
     An operator (<, >) of a measurement is counted, its number is taken as it is. A birth without a month or day is 1 January or the first.
 
+    Where every event is wanted (follow-up ends at a person's last record), the records of no code list have the system `OMOP` and their concept id.
+
     Not handled: eras, notes, specimens, costs, episodes; care sites and providers; local times (they are taken as UTC).
     """
 
@@ -79,7 +81,8 @@ class _Reading:
         if not self.tables.has("person"):
             raise DataError(Problem('there is no table "person"', file=self._where()))
         has_concepts = self.tables.has("concept")
-        self._wanted(codes, has_concepts)
+        self.every = not codes
+        self._wanted(codes or self.staging.asked, has_concepts)
         self._persons(has_concepts)
         for table in CLINICAL:
             if self.tables.has(table):
@@ -164,7 +167,7 @@ class _Reading:
 
     def _events(self, table: str, has_concepts: bool) -> None:
         """Records of the wanted concepts, standard or source; one that is wanted under both is one event per code."""
-        self.tables.open(table, "omop_wanted")
+        self.tables.open(table, None if self.every else "omop_wanted")
         of, file, view = CLINICAL[table], self.tables.shown(table), f"omop_{table}"
         if isinstance(self.tables, ExtractInFiles):
             self.staging.count(self.name, table, int(self.staging.row(f"SELECT count(*) FROM {view}")[0]))
@@ -186,13 +189,16 @@ class _Reading:
         end = "NULL" if of.end is None else f"CAST(r.{of.end} AS TIMESTAMP)"
         already = f"NOT EXISTS (SELECT 1 FROM omop_wanted s WHERE s.concept_id = r.{of.concept} AND s.system = w.system AND s.code = w.code)"
         kept = 0
-        for concept, where in ((of.concept, "true"), (of.source_concept, already)):
+        unasked = " AND ".join(f"NOT EXISTS (SELECT 1 FROM omop_wanted s WHERE s.concept_id = r.{concept})" for concept in (of.concept, of.source_concept))
+        others = f"(SELECT DISTINCT {of.concept} AS concept_id, {quoted(CONCEPT_SYSTEM)} AS system, CAST({of.concept} AS VARCHAR) AS code FROM {view})"
+        chosen = [(of.concept, "omop_wanted", "w.concept_id <> 0"), (of.source_concept, "omop_wanted", f"w.concept_id <> 0 AND {already}")]
+        for concept, lists, where in [*chosen, *([(of.concept, others, unasked)] if self.every else [])]:
             query = f"""SELECT {quoted(self.name)} AS source, CAST(r.person_id AS VARCHAR) AS person, {quoted(of.kind)} AS kind, w.system, w.code,
                 coalesce(r.{of.time}, CAST(r.{of.date} AS TIMESTAMP)) AS start, {end} AS stop, {value} AS value, {unit} AS unit, {text} AS text,
-                {quoted(file)} AS file, r.line FROM {view} r JOIN omop_wanted w ON w.concept_id = r.{concept} AND w.concept_id <> 0 {names}
+                {quoted(file)} AS file, r.line FROM {view} r JOIN {lists} w ON w.concept_id = r.{concept} {names}
                 WHERE r.person_id IS NOT NULL AND {where}"""
             kept += self.staging.insert("events", query)
-        self.staging.count(self.name, f"{table} of wanted codes", kept)
+        self.staging.count(self.name, f"{table}{'' if self.every else ' of wanted codes'}, as events", kept)
         if table == "measurement":
             n = int(self.staging.row("SELECT count(*) FROM omop_measurement WHERE operator_concept_id NOT IN (0, 4172703)")[0])
             if n:
