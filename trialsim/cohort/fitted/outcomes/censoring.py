@@ -42,15 +42,12 @@ class FittedCensoring:
 
     def cumulative_hazard(self, t: Array) -> Array:
         """At linear predictor 0, just before an atom; for t up to the last time."""
-        first = np.unique(self.times, return_index=True)[1]
-        return np.asarray(np.interp(t, np.array(self.times)[first], np.array(self.reached)[first]))
+        place = np.searchsorted(self.times, t).clip(max=len(self.times) - 1)
+        return np.where(np.array(self.times)[place] == t, np.array(self.reached)[place], self.cumulative_hazard_after(t))
 
     def cumulative_hazard_after(self, t: Array) -> Array:
         """At linear predictor 0, with an atom at t included."""
-        times, reached = np.array(self.times), np.array(self.reached)
-        first = np.unique(times[::-1], return_index=True)[1]
-        at_atom = np.isin(t, times[1:][np.diff(times) == 0])
-        return np.where(at_atom, np.interp(t, times[::-1][first], reached[::-1][first]), self.cumulative_hazard(t))
+        return np.asarray(np.interp(t, self.times, self.reached))
 
     def time(self, h: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The time at which the cumulative hazard reaches h > 0, the last time where it never does."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.special import ndtri
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from trialsim.cohort.fitted.dependence.gaussian_factors import GaussianFactors
 from trialsim.cohort.fitted.features import Term
+from trialsim.cohort.fitted.links import nearest_correlation
 from trialsim.cohort.fitted.margins import Array, Scores
 from trialsim.cohort.fitted.outcomes.calibration import calibrated
 from trialsim.cohort.fitted.outcomes.censoring import FittedCensoring, fit_censoring
@@ -24,6 +26,7 @@ from trialsim.cohort.fitted.outcomes.values import FittedValue, fit_value
 
 FARTHEST = 6.0  # of a score
 _GRID = 0.05  # ends of intervals are rounded to this
+_LEAST_UNIQUE = 0.02
 _SOFT = 0.1  # of the mean: where a quantity that is never negative is bent away from 0
 
 
@@ -144,11 +147,19 @@ class _Fits:
         self.scores["missing", *key] = between(ends, ~np.isnan(threshold))
 
     def together(self) -> FittedOutcomes:
-        """The copula of all scores; an event and its own censoring are held uncorrelated, for no data say how they are."""
+        """The copula of all scores, in which no data say how some pairs go together.
+
+        An event and its own censoring are held uncorrelated. A value and whether it is missing are independent given all
+        other scores (missing at random): their correlation is the one that follows from the others.
+        """
         scored = tuple(self.scores)
-        linked = {(scored.index(("event", name, "")), scored.index(("censoring", name, ""))) for name in self.censoring}
+        place = {column: index for index, column in enumerate(scored)}
+        linked = {(place["event", name, ""], place["censoring", name, ""]) for name in self.censoring}
+        own = [(place["value" if visit else "event", outcome, visit], place["missing", outcome, visit]) for outcome, visit in self.missing]
         like = self.like.residuals if self.like is not None and self.like.scored == scored else None
-        residuals = GaussianFactors.fit(list(self.scores.values()), linked=linked, like=like)
+        residuals = GaussianFactors.fit(list(self.scores.values()), linked=linked | set(own), like=like)
+        if own:
+            residuals = factors_of(missing_at_random(residuals.correlation(), own))
         return FittedOutcomes(
             names=self.arms,
             events=self.events,
@@ -160,6 +171,27 @@ class _Fits:
             scored=scored,
             residuals=residuals,
         )
+
+
+def missing_at_random(correlation: Float[Tensor, "column column"], pairs: Sequence[tuple[int, int]]) -> Float[Tensor, "column column"]:
+    """The correlations with each pair's own as it follows from all others: ρ_ab = R_ao R_oo⁻¹ R_ob, one pair after another."""
+    found = correlation.clone()
+    for a, b in pairs:
+        others = [column for column in range(len(found)) if column not in (a, b)]
+        if others:
+            through = torch.linalg.solve(found[others][:, others], found[others, b])
+            found[a, b] = found[b, a] = found[a, others] @ through
+    return found
+
+
+def factors_of(correlation: Float[Tensor, "column column"]) -> GaussianFactors:
+    """The factor form of a correlation matrix, exactly: ψ is its smallest eigenvalue (nearest matrix with one of 0.02 where it is smaller)."""
+    values, vectors = torch.linalg.eigh(correlation)
+    if values[0] < _LEAST_UNIQUE:
+        values, vectors = torch.linalg.eigh(nearest_correlation(correlation))
+    loadings = vectors[:, 1:] * (values[1:] - values[0]).clamp(min=0.0).sqrt()
+    loadings = loadings * torch.where(loadings.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
+    return GaussianFactors(loadings=loadings, unique=(1.0 - (loadings**2).sum(-1)).clamp(min=0.0).sqrt())
 
 
 def time_scores(before: Array, after: Array, happened: NDArray[np.bool_], known: NDArray[np.bool_]) -> Scores:

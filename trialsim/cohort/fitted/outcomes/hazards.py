@@ -135,7 +135,7 @@ class HazardRegression:
 
     def steps(self, theta: Array, basis: Array) -> Array:
         """σ `[group, piece]`, 0 in the reference arm."""
-        tau = theta[self.n_pieces + self.columns.shape[1] :].reshape(self.n_arms, -1)
+        tau = theta[self.n_pieces + self.columns.shape[1] :].reshape(self.n_arms, self.n_pieces - 1)
         return np.concatenate((np.zeros((1, self.n_pieces)), tau @ basis.T))
 
     def best(self, weights: Sequence[float], modifiers: Sequence[float], steps: Sequence[float], *, start: Array | None = None) -> tuple[Mode, Scales]:

@@ -36,9 +36,12 @@ class FittedOutcomes:
     probability at an event's or censoring time (high: early), Φ⁻¹(F(residual)) of a value, and a latent score of a
     missing cell (missing where it is low). The scores follow a Gaussian copula, `residuals`, whose columns are `scored` in order: (kind,
     outcome, visit) with kinds event, censoring, value and missing. `names` are the arms in the order of their index.
-    An event and its own censoring are independent given the baseline and the arm.
+    An event and its own censoring are independent given the baseline and the arm; a value and whether it is missing are
+    so given everything else that has a score.
 
-    Not handled: order between events (a death after a progression), and follow-up that several events share.
+    Not handled: order between events (a death after a progression), follow-up that several events share, and values that
+    are missing for what they would have been. Correlations are those among the values that were seen, a little too weak
+    where what makes them missing goes with them.
     """
 
     names: tuple[str, ...]
@@ -100,19 +103,20 @@ class FittedOutcomes:
             spread = self.spreads[key]
             sd = spread.sd(mean, predictors.by_arm(spread.offsets))
             found[key] = _bent(spread.shape.quantile(score["value", *key]).mul_(sd).add_(mean), self.lows.get(key))
-        for (outcome, visit), law in self.missing.items():
-            threshold = predictors.weigh(law.terms, law.weights).add_(predictors.by_arm(law.arm_shift)).add_(law.intercept)
-            gone = score["missing", outcome, visit] < threshold
-            if law.follows is not None:
-                gone |= (found[law.follows, "event"] == 0) & (found[law.follows, "time"] < law.before)
-            if visit:
-                found[outcome, visit].masked_fill_(gone, torch.nan)
-        for (outcome, visit), law in self.missing.items():
-            if not visit:
-                gone = score["missing", outcome, visit] < law.intercept
-                for part in ("time", "event"):
-                    found[outcome, part].masked_fill_(gone, torch.nan)
+        gone = {key: self._gone(key, score, found, predictors) for key in self.missing}
+        for (outcome, visit), cells in gone.items():
+            for part in (visit,) if visit else ("time", "event"):
+                found[outcome, part].masked_fill_(cells, torch.nan)
         return found
+
+    def _gone(self, key: Outcome, score: Mapping[Scored, Tensor], found: Mapping[Outcome, Tensor], predictors: Predictors) -> Tensor:
+        """Whose cell of an outcome is missing, given everybody's events before any of these is."""
+        law = self.missing[key]
+        threshold = predictors.weigh(law.terms, law.weights).add_(predictors.by_arm(law.arm_shift)).add_(law.intercept)
+        cells = score["missing", key[0], key[1]] < threshold
+        if law.follows is not None:
+            cells |= (found[law.follows, "event"] == 0) & (found[law.follows, "time"] < law.before)
+        return cells
 
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors, by name, for the file of the model."""
@@ -128,11 +132,11 @@ class FittedOutcomes:
         tensors |= {f"residuals.{name}": tensor for name, tensor in self.residuals.tensors().items()}
         return {
             "names": list(self.names),
-            "events": [[name, event.store(f"events.{name}", tensors)] for name, event in self.events.items()],
-            "values": [[*key, value.store(f"values.{'.'.join(key)}", tensors)] for key, value in self.values.items()],
+            "events": [[name, event.store(f"events.{place}", tensors)] for place, (name, event) in enumerate(self.events.items())],
+            "values": [[*key, value.store(f"values.{place}", tensors)] for place, (key, value) in enumerate(self.values.items())],
             "censoring": [[name, law.store()] for name, law in self.censoring.items()],
             "missing": [[*key, law.store()] for key, law in self.missing.items()],
-            "spreads": [[*key, spread.store(f"spreads.{'.'.join(key)}", tensors)] for key, spread in self.spreads.items()],
+            "spreads": [[*key, spread.store(f"spreads.{place}", tensors)] for place, (key, spread) in enumerate(self.spreads.items())],
             "lows": [[*key, low] for key, low in self.lows.items()],
             "scored": [list(column) for column in self.scored],
         }

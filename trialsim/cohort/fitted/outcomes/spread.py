@@ -17,6 +17,7 @@ from trialsim.cohort.fitted.outcomes.newton import Array, find_mode
 
 _SLOPE_SD, _ARM_SD = 1.0, 0.25  # priors: a power of about the mean, arms within a quarter on the log scale
 _REACH = 3.0
+_NONE = 1e-9  # of the mean: an SD below this is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ def fit_spread(residual: Array, mean: Array, treated: Array, others: tuple[str, 
     """
     seen = ~np.isnan(residual)
     r, mu = residual[seen], mean[seen]
+    if r.std() <= _NONE * max(float(np.abs(mu).max()), 1e-300):
+        return _nothing_left(len(residual), float(mu.mean()))
     centre, scale = float(mu.mean()), float(mu.std()) or 1.0
     positive = positive and centre > 0
     least = 0.2 * centre if positive else None
@@ -93,6 +96,13 @@ def fit_spread(residual: Array, mean: Array, treated: Array, others: tuple[str, 
     shape = SmoothMargin((margin.table - centre_of_shape) / sd_of_shape)
     level += float(np.log(sd_of_shape))
     return Spread(level, slope, dict(zip(others, offsets, strict=True)), centre, scale, least, shape), scores
+
+
+def _nothing_left(n: int, centre: float) -> tuple[Spread, Scores]:
+    """The spread of a value that the baseline and the arm determine: none, and nobody has a score."""
+    table = torch.linspace(-EDGE, EDGE, POINTS, dtype=torch.float64)
+    unknown = Scores(exact=np.full(n, np.nan), interval=np.full(n, -1, dtype=np.int64), ends=np.empty((0, 2)))
+    return Spread(-1e3, 0.0, {}, centre, 1.0, None, SmoothMargin(table)), unknown
 
 
 def _moments(table: Tensor) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from trialsim.cohort.fitted.outcomes.varied import VariedMean
 from trialsim.records import Cohort
 
 _FIXED_SD = 2.0
+_LEAST_SD = 1e-4  # of the value's: where the baseline determines it, the SD stops here
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +124,15 @@ def fit_value(
         return np.concatenate((np.full(1 + n_arms, _FIXED_SD), prior * np.where(own, 1.0, scale), np.full(n_modifiers, modifier_scale), [_FIXED_SD]))
 
     def log_likelihood(theta: Array) -> tuple[float, Array, Array]:
-        b, precision = theta[:-1], np.exp(-2.0 * theta[-1])
+        b, own = theta[:-1], float(np.exp(2.0 * theta[-1]))
+        variance = own + _LEAST_SD**2
         lean = moment - gram @ b
-        square = total - float(b @ (moment + lean))
-        slope = np.concatenate((precision * lean, [precision * square - len(y)]))
+        square = max(total - float(b @ (moment + lean)), 0.0)
+        share = own / variance
+        slope = np.concatenate((lean / variance, [share * (square / variance - len(y))]))
         information = np.zeros((len(theta), len(theta)))  # expected: b and log σ are orthogonal
-        information[:-1, :-1], information[-1, -1] = precision * gram, 2.0 * len(y)
-        return -len(y) * theta[-1] - 0.5 * precision * square, slope, information
+        information[:-1, :-1], information[-1, -1] = gram / variance, 2.0 * len(y) * share**2
+        return -0.5 * len(y) * float(np.log(variance)) - 0.5 * square / variance, slope, information
 
     start = np.zeros(matrix.shape[1] + 1)
     scales, modifier_scales = (prior_scales if terms else (1.0,)), (modifier_scales if n_modifiers else (0.0,))
@@ -144,7 +147,7 @@ def fit_value(
     shift = dict(zip(arm_design.others, b[1 : 1 + n_arms].tolist(), strict=True))
     return FittedValue(
         intercept=float(found[0]) + centre,
-        sd=float(torch.exp(posterior.mode["log_sd"])) * spread,
+        sd=float(torch.exp(2.0 * posterior.mode["log_sd"]) + _LEAST_SD**2) ** 0.5 * spread,
         arm_difference={name: difference.get(name, 0.0) for name in arms},
         difference_sd=dict(zip(arm_design.others, sd[1 : 1 + n_arms].tolist(), strict=True)),
         baseline=baseline,
@@ -171,6 +174,6 @@ def _posterior(matrix: Array, y: Array, prior_sd: Array, coefficients: Array, lo
     def model() -> None:
         weights = pyro.sample("coefficients", dist.Normal(torch.zeros_like(prior), prior).to_event(1))
         spread = pyro.sample("log_sd", dist.Normal(torch.zeros(1, dtype=torch.float64), _FIXED_SD).to_event(1))
-        pyro.factor("values", dist.Normal(x @ weights, torch.exp(spread)).log_prob(seen).sum())
+        pyro.factor("values", dist.Normal(x @ weights, (torch.exp(2.0 * spread) + _LEAST_SD**2).sqrt()).log_prob(seen).sum())
 
     return fit_laplace(model, {"coefficients": torch.from_numpy(coefficients.copy()), "log_sd": torch.tensor([log_sd], dtype=torch.float64)})

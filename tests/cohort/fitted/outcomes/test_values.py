@@ -10,7 +10,7 @@ import torch
 from trialsim.cohort.fitted import FittedCohort
 from trialsim.cohort.fitted.features import Term
 from trialsim.cohort.fitted.inference import isolated
-from trialsim.cohort.fitted.values import fit_value
+from trialsim.cohort.fitted.outcomes.values import fit_value
 from trialsim.data import PatientTable
 from trialsim.records import Cohort
 

@@ -11,9 +11,9 @@ import statsmodels.api as sm
 import torch
 
 from trialsim.cohort.fitted import FittedCohort, FittedEvent
-from trialsim.cohort.fitted.events import fit_event
 from trialsim.cohort.fitted.features import Term
 from trialsim.cohort.fitted.inference import isolated
+from trialsim.cohort.fitted.outcomes.events import fit_event
 from trialsim.data import PatientTable
 from trialsim.records import Cohort
 
@@ -98,3 +98,58 @@ def test_the_linear_predictor_ranks_patients_as_a_cox_model_does(actg_cohort: Fi
 
 def event_columns(event: FittedEvent) -> list[str]:
     return list(dict.fromkeys(term.column for term in event.terms if term.column not in ("str2", "strat")))
+
+
+def _arms_that_differ(n: int, *, modified: float, late: float):
+    """log HR −0.7 + modified · x in the new arm until day 200, `late` more after it; hazard 1/500 at x = 0 in the old arm."""
+    rng = np.random.default_rng(11)
+    x, arm = rng.normal(size=n), rng.integers(0, 2, n)
+    new = arm == 0
+    early = np.exp(0.3 * x + new * (-0.7 + modified * x)) / 500
+    after = early * np.exp(new * late)
+    h = rng.exponential(size=n)
+    time = np.where(h < early * 200, h / early, 200 + (h - early * 200) / after)
+    return x, arm, np.minimum(time, 1000.0), (time <= 1000).astype(float)
+
+
+def test_effects_vary_where_the_data_ask_for_it():
+    """With 6,000 patients the SE of the modifier is near 0.035, of a step 0.12."""
+    x, arm, time, event = _arms_that_differ(6000, modified=0.4, late=0.8)
+    fitted = _fit(x, arm, time, event)
+    varied = fitted.varied
+    assert varied.modifier_scale > 0
+    assert varied.step_scale > 0
+    assert abs(varied.modifiers["new"][0] - 0.4) < 0.12
+    log_hr = np.log(np.array(varied.hazards["new"]) / varied.hazards["old"])
+    middle = np.array([0.0, *fitted.breaks]) + np.diff([0.0, *fitted.breaks, 1000.0]) / 2
+    np.testing.assert_allclose(log_hr[middle < 190], -0.7, atol=0.36)
+    np.testing.assert_allclose(log_hr[middle > 230], 0.1, atol=0.36)
+
+
+def test_effects_are_alike_where_nothing_asks_for_more():
+    x, arm, time, event = _trial(3000, 5)
+    fitted = _fit(x, arm, time, event)
+    log_hr = np.log(np.array(fitted.varied.hazards["new"]) / fitted.varied.hazards["old"])
+    np.testing.assert_allclose(log_hr, fitted.arm_log_hr["new"], atol=0.15)
+    assert all(abs(weight) < 0.08 for row in fitted.varied.modifiers.values() for weight in row)
+
+
+def test_the_one_log_hazard_ratio_does_not_hang_on_how_effects_vary():
+    x, arm, time, event = _arms_that_differ(2000, modified=0.4, late=0.8)
+    with isolated(1):
+        alike = fit_event(
+            time,
+            event,
+            arms=("new", "old"),
+            reference=1,
+            arm=arm,
+            terms=(Term("x", "linear", (), 0.0, 1.0),),
+            design=torch.from_numpy(x)[:, None],
+            modifier_scales=(0.0,),
+            step_scales=(0.0,),
+        )
+    fitted = _fit(x, arm, time, event)
+    assert fitted.arm_log_hr == alike.arm_log_hr
+    assert fitted.log_hr_sd == alike.log_hr_sd
+    assert alike.varied.modifiers == {}
+    np.testing.assert_allclose(np.array(alike.varied.hazards["new"]), np.array(alike.hazards) * np.exp(alike.arm_log_hr["new"]), rtol=1e-3)
