@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from trialsim.data.table import PatientTable
 from trialsim.errors import DataError, Problem, did_you_mean
 
 _EPOCH = np.datetime64("1970-01-01", "D")
+_PARTIAL = re.compile(r"[0-9]{4}(-[0-9]{2})?")
 
 
 def read_table(path: Path | str, card: Card | None = None, *, shown: str | None = None) -> PatientTable:
@@ -195,8 +198,11 @@ def _label(cell: Any) -> str:
 
 
 def _date(cell: Any) -> float | None:
+    """Days since 1970-01-01 of a day, with or without a time, of a month or of a year (their first days); None for anything else."""
+    text = str(cell)
     try:
-        return float((np.datetime64(str(cell)[:10], "D") - _EPOCH).astype(np.int64))
+        day = text if _PARTIAL.fullmatch(text) else datetime.fromisoformat(text).date().isoformat()
+        return float((np.datetime64(day, "D") - _EPOCH).astype(np.int64))
     except ValueError:
         return None
 

@@ -25,6 +25,11 @@ consent: {columns: {simulate: may_simulate}, expiry: until, jurisdiction: where}
 
 
 @pytest.fixture
+def card() -> str:
+    return CARD
+
+
+@pytest.fixture
 def written(tmp_path):
     """Writes a CSV file and its card; gives the table."""
 

@@ -56,6 +56,36 @@ def test_a_row_that_denies_is_never_read(written):
     assert kept.rows.tolist() == [n for n in range(60) if n % 3]
 
 
+def test_a_level_that_only_denied_rows_have_is_not_handed_on(written, card):
+    card = card.replace("{type: continuous, unit: years}", "{type: categorical}")
+    table = written("a,x,1,2030-01-01,DE\nb,secret,0,2030-01-01,DE\nc,z,1,2030-01-01,DE\nd,,1,2030-01-01,DE\n", card)
+    kept = permitted(table, "simulate", on=TODAY).apply(table)
+    assert kept.levels["age"] == ("x", "z")
+    assert kept.columns["age"][:2].tolist() == [0, 1]
+    assert np.isnan(kept.columns["age"][2])
+    assert table.levels["age"] == ("secret", "x", "z")
+    declared = written("a,x,1,2030-01-01,DE\nb,y,0,2030-01-01,DE\n", card.replace("{type: categorical}", "{type: categorical, levels: [y, x]}"))
+    assert permitted(declared, "simulate", on=TODAY).apply(declared).levels["age"] == ("y", "x")
+
+
+@pytest.mark.parametrize("until", ["2030-01-01 REVOKED", "2030-01-01?", "2030-01-01 to be confirmed", "2030-01-01T", "2030", "today", "never"])
+@pytest.mark.parametrize("kind", ["text", "date"])
+def test_an_expiry_with_more_than_a_day_in_it_permits_nothing(written, card, until, kind):
+    try:
+        table = written(f"a,40,1,{until},DE\n", card.replace("until: {type: text", f"until: {{type: {kind}"))
+    except DataError as error:
+        assert "is not a date" in str(error)
+        return
+    assert permitted(table, "simulate", on=date(2030, 1, 2)).n_permitted == 0
+    if until != "2030":  # as a date it is its first day
+        assert permitted(table, "simulate", on=TODAY).unknown == 1
+
+
+def test_an_expiry_with_a_time_is_its_day(written):
+    table = written("a,40,1,2026-06-15T00:00:00Z,DE\nb,40,1,2026-06-14 23:59,DE\n")
+    assert permitted(table, "simulate", on=TODAY).rows.tolist() == [True, False]
+
+
 def test_a_purpose_without_column_is_permitted_by_nobody(written):
     found = permitted(written(ROWS), "train", on=TODAY)
     assert (found.n_permitted, found.unknown) == (0, 12)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -72,10 +72,10 @@ class Permission:
         return f"{self.n_permitted} of {self.n_rows} rows are permitted for {self.purpose}{f' ({others})' if others else ''}"
 
     def apply(self, table: PatientTable) -> PatientTable:
-        """The permitted rows of the table; DataError where there are none."""
+        """The permitted rows of the table; DataError where there are none. Levels that the card does not declare are those of these rows."""
         if not self.n_permitted:
             raise DataError(Problem(f"no row may be used: {self.summary()}", file=table.file))
-        return table.take(np.flatnonzero(self.rows))
+        return _without_others_levels(table.take(np.flatnonzero(self.rows)))
 
 
 def permitted(table: PatientTable, purpose: Purpose, *, on: date, jurisdictions: Collection[str] | None = None, card_file: str = "") -> Permission:
@@ -159,8 +159,22 @@ def _words(table: PatientTable, name: str) -> list[str | None]:
     return [None if value != value else f"{value:g}" for value in cells]
 
 
+def _without_others_levels(table: PatientTable) -> PatientTable:
+    """The table without the levels that no row of it has, unless the card declares them: they were found in rows that may not be read."""
+    levels, columns = dict(table.levels), dict(table.columns)
+    for name, found in table.levels.items():
+        codes = columns[name]
+        known = ~np.isnan(codes)
+        used = np.unique(codes[known]).astype(np.int64)
+        if table.meaning[name].levels or len(used) == len(found):
+            continue
+        levels[name] = tuple(found[code] for code in used)
+        columns[name] = np.where(known, np.searchsorted(used, np.where(known, codes, 0)), np.nan)
+    return replace(table, levels=levels, columns=columns)
+
+
 def _days(table: PatientTable, name: str) -> NDArray[np.float64]:
-    """A column of dates in days since 1970-01-01, NaN where missing or not an ISO 8601 date."""
+    """A column of dates in days since 1970-01-01, NaN where missing or not an ISO 8601 date (with or without a time), and nothing else."""
     if name not in table.text:
         table.require(name)
         return table.columns[name]
@@ -169,7 +183,7 @@ def _days(table: PatientTable, name: str) -> NDArray[np.float64]:
 
 def _day(cell: str | None) -> float:
     try:
-        return float(date.fromisoformat((cell or "").strip()[:10]).toordinal() - date(1970, 1, 1).toordinal())
+        return float(datetime.fromisoformat((cell or "").strip()).date().toordinal() - date(1970, 1, 1).toordinal())
     except ValueError:
         return float("nan")
 
