@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trialsim.data.governance import audit
 from trialsim.data.governance.audit import append, default_path, entries, head_path, verify
 from trialsim.errors import DataError
 
@@ -198,6 +199,45 @@ def test_what_json_cannot_say_is_not_written(log):
         with pytest.raises((ValueError, TypeError)):
             append(log, "fit", details)
     assert log.read_bytes() == before
+    assert verify(log) == []
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+from trialsim.data.governance.audit import append
+from trialsim.errors import DataError
+log = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 100,) * 2)
+for _ in range(2):
+    try:
+        append(log, "fit", {"x": "x" * 300})
+    except DataError as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_is_full_leaves_the_log_as_it_was(log):
+    before = log.read_bytes()
+    done = subprocess.run([sys.executable, "-c", _FULL, str(log)], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == [f"{log}  cannot be written: File too large"] * 2
+    assert log.read_bytes() == before
+    assert verify(log) == []
+    assert append(log, "fit", {}).sequence == N + 1
+
+
+def test_a_head_record_that_cannot_be_written_takes_its_entry_back(log, monkeypatch):
+    def full(path: Path, text: str) -> None:
+        raise DataError("the disk is full")
+
+    before = log.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "write_whole", full)
+        for _ in range(3):
+            with pytest.raises(DataError, match="full"):
+                append(log, "fit", {})
+    assert log.read_bytes() == before
+    assert append(log, "fit", {}).sequence == N + 1
     assert verify(log) == []
 
 

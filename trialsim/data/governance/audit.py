@@ -56,8 +56,9 @@ def append(path: Path, action: str, details: Mapping[str, Any], *, actor: str | 
     A file is named by its absolute path; the entry of a fit has the model's under `model`, for withdrawals to find it.
     `actor` defaults to `$TRIALSIM_ACTOR`, else the name of the account.
 
-    Raises DataError where the end of the log does not fit its head record: nothing is added to a broken log. An entry whose
-    head record was lost when a process ended between the two is accepted.
+    Raises DataError where the end of the log does not fit its head record (nothing is added to a broken log), and where it
+    cannot be written: the log is then what it was. An entry whose head record was lost when a process ended between the two
+    is accepted.
     """
     with locked(path):
         count, last = _end(path)
@@ -71,15 +72,25 @@ def append(path: Path, action: str, details: Mapping[str, Any], *, actor: str | 
         }
         entry = json.loads(_canonical(entry))  # as it will be read
         entry["hash"] = _hash(entry)
-        try:
-            with path.open("ab") as file:
-                file.write(_canonical(entry) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise unwritable(path, error) from None
-        write_whole(head_path(path), json.dumps({"count": entry["sequence"], "hash": entry["hash"]}) + "\n")
+        _add(path, _canonical(entry) + b"\n", json.dumps({"count": entry["sequence"], "hash": entry["hash"]}) + "\n")
     return Entry(**entry)
+
+
+def _add(path: Path, line: bytes, head: str) -> None:
+    """Writes the line at the end of the log and then the head record; where either fails (a full disk), the log is what it was."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                while line:  # a disk that fills up takes a part
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+                write_whole(head_path(path), head)
+            except BaseException:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def entries(path: Path) -> list[Entry]:
