@@ -52,6 +52,29 @@ class Remembered(Bootstrap):
 
 
 @dataclass(frozen=True)
+class FittedNormal:
+    """An honest model that is estimated: one normal law of all columns (63 parameters with `MODELLED`), codes rounded to levels."""
+
+    def fit(self, table: PatientTable) -> Sampler:
+        rows = np.stack([table.columns[name] for name in MODELLED], axis=1)
+        return Drawn(table, ROLES, MODELLED, rows.mean(0), np.linalg.cholesky(np.cov(rows.T) + 1e-9 * np.eye(len(MODELLED))))
+
+
+@dataclass(frozen=True)
+class Drawn(Bootstrap):
+    mean: np.ndarray
+    root: np.ndarray
+
+    def synthesise(self, n: int, *, seed: int) -> PatientTable:
+        rows = self.mean + np.random.default_rng(seed).standard_normal((n, len(self.mean))) @ self.root.T
+        columns = {}
+        for name, values in zip(MODELLED, rows.T, strict=True):
+            top = len(self.table.levels[name]) - 1 if name in self.table.levels else 1 if self.table.meaning[name].type == "binary" else None
+            columns[name] = values if top is None else np.clip(np.round(values), 0, top)
+        return replace(self.table.take(np.zeros(n, dtype=np.int64)), columns=columns)
+
+
+@dataclass(frozen=True)
 class Failing:
     """Cannot be fitted."""
 

@@ -70,33 +70,19 @@ def simulated(rng: np.random.Generator, *, refits: int, n: int, exposed: float) 
     return scores, member, {"a tenth": np.arange(n) < n // 10, "a half": rng.random(n) < 0.5}
 
 
-@pytest.mark.parametrize("exposed", [0.0, 0.15])
-def test_intervals_cover_the_population_s_auc_simultaneously(exposed: float):
-    """95 % of 300 simulated data sets (MCSE 1.3 %): within 4 of it below, and not wasteful above."""
-    rng = np.random.default_rng(5)
-    g = exposed * rng.exponential(size=(2, 1_000_000))
-    truth = float(norm.cdf((g[0] + g[1]) / np.sqrt(2)).mean())  # a member told by g against a non-member told by g'
-    covered = np.empty((300, 3), dtype=bool)
-    for row in covered:
-        found = group_estimates(*simulated(rng, refits=20, n=300, exposed=exposed))
-        row[:] = np.abs(found.estimate - truth) <= found.half_width
-    assert covered.all(1).mean() > 0.95 - 4 * 0.0126
-    assert covered[:, 0].mean() < 0.999
-
-
 def test_the_naive_interval_is_too_short_where_patients_differ():
     """Why patients count as random: SE over refits alone, for many refits, misses the variance between patients."""
     rng = np.random.default_rng(6)
     estimates, naive, ours = [], [], []
-    for _ in range(150):
-        scores, member, _ = simulated(rng, refits=60, n=200, exposed=0.6)
+    for _ in range(60):
+        scores, member, _ = simulated(rng, refits=40, n=200, exposed=0.6)
         found = group_estimates(scores, member, {})
         estimates.append(found.estimate[0])
         ours.append(found.std_error[0])
-        naive.append(aucs(scores, member).std(ddof=1) / np.sqrt(60))
-    spread = np.std(estimates, ddof=1)  # relative standard error 1 / √(2 · 149) = 6 %
+        naive.append(aucs(scores, member).std(ddof=1) / np.sqrt(40))
+    spread = np.std(estimates, ddof=1)  # relative standard error 1 / √(2 · 59) = 9 %
     assert np.mean(naive) < 0.6 * spread
-    assert np.mean(ours) == pytest.approx(spread, rel=4 * 0.06)
+    assert np.mean(ours) == pytest.approx(spread, rel=4 * 0.09)
 
 
 def test_the_largest_t_is_that_of_scipy():
@@ -111,14 +97,14 @@ def test_the_largest_t_is_that_of_scipy():
 
 
 def test_taking_the_stronger_attack_does_not_raise_the_estimate():
-    """Three attacks that tell nothing: the mean AUC of the chosen one over 200 sets of 8 refits is ½ within 4 MCSE."""
+    """Three attacks that tell nothing: the mean AUC of the chosen one over 80 sets of 8 refits is ½ within 4 MCSE."""
     rng = np.random.default_rng(7)
     found = []
-    for _ in range(200):
+    for _ in range(80):
         member = halves(8, 60, rng)
-        scores, _ = stronger_scores(rng.standard_normal((8, 60, 6)), member, tracing=rng.standard_normal((8, 60)), compete=True)
+        scores, _, _ = stronger_scores(rng.standard_normal((8, 60, 6)), member, tracing=rng.standard_normal((8, 60)), compete=True)
         found.append(aucs(scores, member).mean())
-    assert np.mean(found) == pytest.approx(0.5, abs=4 * np.std(found) / np.sqrt(200))
+    assert np.mean(found) == pytest.approx(0.5, abs=4 * np.std(found) / np.sqrt(80))
 
 
 def test_the_stronger_attack_is_taken():
@@ -126,10 +112,26 @@ def test_the_stronger_attack_is_taken():
     member = halves(8, 400, rng)
     features = rng.standard_normal((8, 400, 6))
     features[..., 0] += 2.0 * member - 1.0  # only the nearest neighbour tells, which the density ratio at the 5th does not see
-    scores, own = stronger_scores(features, member)
+    scores, own, alike = stronger_scores(features, member)
     assert own["density_ratio"] == pytest.approx(0.5, abs=0.05)
     assert aucs(scores, member).mean() == pytest.approx(own["shadow_model"], abs=1e-12)
+    assert alike > 0.95  # the same rule is learned twice
     assert own["shadow_model"] == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.02)
+
+
+def test_rules_learned_by_chance_double_the_variance_between_refits():
+    """Where nothing is to be learned, the halves' means rise and fall together: the SE counts it, and is right within 4 SE of an SD."""
+    rng = np.random.default_rng(9)
+    estimates, errors, plain = [], [], []
+    for _ in range(150):
+        member = halves(8, 60, rng)
+        scores, _, alike = stronger_scores(rng.standard_normal((8, 60, 6)), member)
+        estimates.append(aucs(scores, member).mean())
+        errors.append(group_estimates(scores, member, {}, alike=alike).std_error[0])
+        plain.append(group_estimates(scores, member, {}).std_error[0])
+    spread = np.std(estimates, ddof=1)
+    assert np.mean(errors) > spread * (1 - 4 / np.sqrt(2 * 150)) / 1.1  # an SE of few refits is 4 to 10 % below on average
+    assert np.mean(errors) > 1.15 * np.mean(plain)
 
 
 def test_a_patient_group_in_one_half_only_counts_as_chance():

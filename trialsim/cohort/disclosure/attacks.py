@@ -6,7 +6,12 @@ members of one table and half of the other, a score that tells nothing has an AU
 Two look at *individuals*, through the few synthetic rows nearest to a patient: the density ratio and the shadow model.
 The third, tracing, looks at *aggregates*: every mean that is kept leans a little towards each patient in it, so that
 against a model with p well-fitted parameters and n patients a side its AUC comes near Φ(√(p / n)) however honest the
-model is (Φ(√(p / 2n)) where it sees n synthetic rows only); it falls with n alone. Wider neighbourhoods would see the same.
+model is (Φ(√(p / 2n)) where it sees n synthetic rows only); it falls with n alone.
+
+There is no sharp line between the two: the wider the neighbourhood, the more of the aggregate it sees, so that how many
+neighbours are asked is part of how strict the gate is. Against copulas of two halves of ACTG175 (1,069 patients each, tables as
+long) the AUC of the shadow model is 0.527 with the first neighbour alone, 0.536 with two, 0.545 with 1, 2 and 5 as
+here, and that of tracing 0.60.
 """
 
 from __future__ import annotations

@@ -69,15 +69,15 @@ def check_disclosure(
     chosen = _discrete_levels(table, names) if subgroups is None else subgroups
     judged = _judged(chosen, table.n)
     with one_thread():
-        scores, own, member = _scores(found, strict=strict)
-        groups = group_estimates(scores, member, judged)
+        scores, own, alike = _scores(found, strict=strict)
+        groups = group_estimates(scores, np.stack([each.member for each in found]), judged, alike=alike)
     verdict = verdict_of(groups)
     needed = patients_needed(groups)
     hits = found[0].hits
     unique = {name: np.array([each.unique[name] for each in found]) for name in found[0].unique if all(name in each.unique for each in found)}
     return Disclosure(
         verdict=verdict,
-        membership_auc=_membership(groups, own, scores, member, refits),
+        membership_auc=_membership(groups, own, refits),
         n_needed=needed,
         reasons=reasons_for(groups, verdict, needed),
         n_synthetic=found[0].n_synthetic,
@@ -108,15 +108,13 @@ def _check_arguments(table: PatientTable, refits: int, workers: int, n_synthetic
         raise DataError(Problem(f"{table.n} patients are too few to judge disclosure; at least {2 * SMALLEST_GROUP} are needed", file=table.file))
 
 
-def _scores(found: Sequence[Refit], *, strict: bool) -> tuple[NDArray[np.float64], dict[str, float], Flags]:
-    """The stronger attack's scores `[refit, patient]`, each attack's mean AUC, and membership `[refit, patient]`."""
-    member = np.stack([each.member for each in found])
-    features, tracing = np.stack([each.features for each in found]), np.stack([each.tracing for each in found])
-    scores, own = stronger_scores(features, member, tracing=tracing, compete=strict)
-    return scores, own, member
+def _scores(found: Sequence[Refit], *, strict: bool) -> tuple[NDArray[np.float64], dict[str, float], float]:
+    """See `stronger_scores`."""
+    member, features, tracing = (np.stack([getattr(each, name) for each in found]) for name in ("member", "features", "tracing"))
+    return stronger_scores(features, member, tracing=tracing, compete=strict)
 
 
-def _membership(groups: GroupEstimates, own: Mapping[str, float], scores: NDArray[np.float64], member: Flags, refits: int) -> MembershipAuc:
+def _membership(groups: GroupEstimates, own: Mapping[str, float], refits: int) -> MembershipAuc:
     rows = [
         GroupAuc(name, int(n), float(at), max(0.0, float(at - half)), min(1.0, float(at + half)))
         for name, n, at, half in zip(groups.names, groups.n, groups.estimate, groups.half_width, strict=True)

@@ -34,28 +34,35 @@ class GroupEstimates:
         return self.critical * self.std_error
 
 
-def stronger_scores(features: Array, member: Flags, *, tracing: Array | None = None, compete: bool = False) -> tuple[Array, dict[str, float]]:
-    """The scores `[refit, patient]` of the strongest attack, and each attack's own mean AUC.
+def stronger_scores(features: Array, member: Flags, *, tracing: Array | None = None, compete: bool = False) -> tuple[Array, dict[str, float], float]:
+    """The scores `[refit, patient]` of the strongest attack, each attack's own mean AUC, and how alike the two halves' scores are.
 
     Refits are in two halves, even and odd. In each half the shadow models learn on one part and are tried on the rest;
     the attack with the largest mean AUC there is then used on the *other* half, with the shadow model learned on the
     whole of this one. So neither the choice nor the learning has seen the refits it is applied to, and taking the
     largest does not raise the estimate. `tracing` are scores by that attack; with `compete` they may be chosen.
+
+    The last is the correlation, over all refits and patients and at least 0, between the scores by what was learned on
+    the even and on the odd refits; see `group_estimates`.
     """
-    scores = np.empty(member.shape)
     even = np.arange(len(member)) % 2 == 0
+    scores = np.empty(member.shape)
     own: dict[str, Array] = {}
+    used = []
     for here, there in ((even, ~even), (~even, even)):
         tried = {"density_ratio": float(aucs(density_ratio(features[here]), member[here]).mean()), "shadow_model": _tried_shadow(features[here], member[here])}
-        ready = {"density_ratio": density_ratio(features[there]), "shadow_model": ShadowModel(features[here], member[here]).score(features[there])}
+        ready = {"density_ratio": density_ratio(features), "shadow_model": ShadowModel(features[here], member[here]).score(features)}
         if tracing is not None:
-            ready["tracing"] = tracing[there]
+            ready["tracing"] = tracing
             if compete:
                 tried["tracing"] = float(aucs(tracing[here], member[here]).mean())
         for name, score in ready.items():
-            own.setdefault(name, np.empty(len(member)))[there] = aucs(score, member[there])
-        scores[there] = ready[max(tried, key=lambda name: tried[name])]
-    return scores, {name: float(found.mean()) for name, found in own.items()}
+            own.setdefault(name, np.empty(len(member)))[there] = aucs(score[there], member[there])
+        used.append(ready[max(tried, key=lambda name: tried[name])])
+        scores[there] = used[-1][there]
+    spread = np.sqrt((used[0] ** 2).mean() * (used[1] ** 2).mean())
+    alike = float(np.clip((used[0] * used[1]).mean() / spread, 0.0, 1.0)) if spread > 0 else 1.0
+    return scores, {name: float(found.mean()) for name, found in own.items()}, alike
 
 
 def _tried_shadow(features: Array, member: Flags) -> float:
@@ -92,7 +99,7 @@ def aucs(scores: Array, member: Flags) -> Array:
     return np.array([placements(score, flags)[flags].mean() for score, flags in zip(scores, member, strict=True)])
 
 
-def group_estimates(scores: Array, member: Flags, groups: Mapping[str, Flags]) -> GroupEstimates:
+def group_estimates(scores: Array, member: Flags, groups: Mapping[str, Flags], *, alike: float = 1.0) -> GroupEstimates:
     """The membership AUC of all patients and of each group, averaged over refits, with simultaneous standard errors.
 
     In refit s with halves A and B the AUC of group g is
@@ -107,9 +114,13 @@ def group_estimates(scores: Array, member: Flags, groups: Mapping[str, Flags]) -
     u the placement among the other half, v among the group's part of it. Refits and patients are crossed random
     effects: with D the mean over s of Σ_i ψ², R = Σ_i (mean over s of ψ)² and C the variance of θ_gs over s,
 
-        σ²_refit + σ²_rest / S = C / S,   σ²_rest / S = (D − R) / (S − 1),   V = C / S + max(0, R − (D − R) / (S − 1)).
+        σ²_refit + σ²_rest / S = C / S,   σ²_rest / S = (D − R) / (S − 1),
+        V = (2 − r²) C / S + max(0, R − (D − R) / (S − 1)).
 
-    C / S alone, the naive variance, is that of another choice of halves of the *same* patients. Averaged over few
+    r (`alike`) is how alike the scores are that were learned on either half of the refits. What one half learned by
+    chance is applied to the other and the other way round, so that where nothing stable was learned (r = 0, a model
+    that tells nobody) the halves' means go up and down together and the variance of their mean is twice C / S, the
+    largest it can be; with one stable rule (r = 1) they are independent. C / S alone, the naive variance, is that of another choice of halves of the *same* patients. Averaged over few
     refits it is most of V where the attack tells little, and far too small where patients differ in how exposed they
     are. The influence of a patient on the fits themselves is in V only as far as it shows in C.
 
@@ -132,10 +143,10 @@ def group_estimates(scores: Array, member: Flags, groups: Mapping[str, Flags]) -
             total[place] += influence
             within[place] += (influence**2).sum()
     rows = total / refits
-    between_patients, within, between_refits = (rows**2).sum(1), within / refits, theta.var(1, ddof=1) / refits
+    between_patients, within, between_refits = (rows**2).sum(1), within / refits, (2.0 - alike**2) * theta.var(1, ddof=1) / refits
     patients = np.maximum(0.0, between_patients - (within - between_patients) / (refits - 1))
     variance = between_refits + patients
-    cross = rows @ rows.T + np.cov(theta).reshape(len(flags), -1) / refits
+    cross = rows @ rows.T + (2.0 - alike**2) * np.cov(theta).reshape(len(flags), -1) / refits
     df = _satterthwaite(between_refits, patients, refits, flags)
     return GroupEstimates(
         names=tuple(flags),
