@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 
 from trialsim.cohort.fitted.features import Term
 from trialsim.cohort.fitted.outcomes.effects import ArmDesign
-from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, Scales, breaks_at, nice_step
+from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, Scales, breaks_at, equal_shares, nice_step
 
 TERMS = (Term("x", "linear", (), 0.0, 1.0), Term("x", "bend", (0.0, 1.0, 2.0, 2.0), 0.0, 1.0))
 
@@ -74,9 +74,9 @@ def test_no_break_is_a_value_that_one_patient_alone_has():
     rng = np.random.default_rng(4)
     for _ in range(20):
         times = rng.choice(np.arange(1, 1000), 300, replace=False).astype(float)  # every time is unique
-        breaks = breaks_at(times, times.max(), pieces=24, known=times)
+        breaks = breaks_at(times, times.max(), shares=equal_shares(24), known=times)
         assert len(breaks) > 15
         assert not np.isin(breaks, times).any()
         assert (np.diff(breaks) > 0).all()
     shared = np.repeat(np.arange(5.0, 1000.0, 5.0), 2)
-    assert np.isin(breaks_at(shared, 1000.0, pieces=5, known=shared), shared).all()  # a shared value may be one
+    assert np.isin(breaks_at(shared, 1000.0, shares=equal_shares(5), known=shared), shared).all()  # a shared value may be one

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term
 from trialsim.cohort.fitted.outcomes.effects import ArmDesign
-from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, breaks_at, nice_step
+from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, breaks_at, equal_shares, nice_step
 from trialsim.cohort.fitted.outcomes.newton import Array
 
 PIECES = 40
@@ -107,7 +107,7 @@ def fit_censoring(
     atoms = values[counts >= max(ATOM_COUNT, ATOM_SHARE * len(last))]
     free = last[~np.isin(last, atoms)]
     pieces = int(min(PIECES, max(1, len(free) // _PER_PIECE)))
-    breaks = breaks_at(free, longest, pieces=pieces, known=time, parts=_PARTS) if len(free) else np.zeros(0)
+    breaks = breaks_at(free, longest, shares=equal_shares(pieces), known=time, parts=_PARTS) if len(free) else np.zeros(0)
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
     follow = _with_atoms(Follow.of(time, ended * ~np.isin(time, atoms), breaks, arm_design), time, ended, atoms)
     regression = HazardRegression.of(follow, arm_design, x, terms)

@@ -16,14 +16,15 @@ from trialsim.cohort.fitted.columns import Array
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, weigh
 from trialsim.cohort.fitted.inference import Posterior, fit_laplace
 from trialsim.cohort.fitted.outcomes.effects import MODIFIER_SCALES, STEP_SCALES, ArmDesign
-from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, Scales, breaks_at
+from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, Scales, breaks_at, equal_shares
 from trialsim.cohort.fitted.outcomes.newton import Mode
 from trialsim.cohort.fitted.outcomes.stored import read_posterior, store_posterior
 from trialsim.cohort.fitted.outcomes.varied import VariedHazard
 from trialsim.records import Cohort
 
 PIECES = 8
-_PER_PIECE = 3
+EARLY = (0.02, 0.05)
+_PER_PIECE, _FEWEST_EARLY = 3, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def fit_event(
 
         log L = Σ_i [ δ_i (η_{j(i)} + x_i β + γ_{a(i)}) − Σ_j E_ij exp(η_j + x_i β + γ_{a(i)}) ]
 
-    with E_ij the days of patient i in piece j. Breaks are at the eighths of the event times (rounded). Priors: η_j normal
+    with E_ij the days of patient i in piece j. Breaks are at the eighths of the event times, the first
+    cut again at a 50th and a 20th, all rounded. Priors: η_j normal
     around the crude log hazard with SD 2, γ ~ Normal(0, 2), β on standardised terms Normal(0, s), spline bends
     Normal(0, s / 2), with s the value of largest evidence among `prior_scales`: unshrunk, the predictor of a small or
     noisy data set would spread patients more than their true prognosis does, and so dilute a marginal hazard ratio.
@@ -119,8 +121,7 @@ def fit_event(
     seen = ~np.isnan(time) & ~np.isnan(event)
     time, event = time[seen], event[seen]
     x = design[torch.from_numpy(seen)]
-    pieces = int(min(PIECES, max(1, (event == 1).sum() // _PER_PIECE)))
-    breaks = breaks_at(time[event == 1], float(time.max()), pieces=pieces, known=time)
+    breaks = breaks_at(time[event == 1], float(time.max()), shares=_shares(int((event == 1).sum())), known=time)
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
     regression = HazardRegression.of(Follow.of(time, event, breaks, arm_design), arm_design, x, terms)
     alike, scales = regression.best(prior_scales, (0.0,), (0.0,))
@@ -138,6 +139,12 @@ def fit_event(
         posterior=posterior,
         varied=_varied(regression, arm_design, arms, *regression.best((scales.weights,), modifier_scales, step_scales, start=alike.place)),
     )
+
+
+def _shares(n_events: int) -> Array:
+    """Eighths, and a 50th and a 20th at the start: hazards change most while effects and visits begin. Fewer where events are few."""
+    eighths = equal_shares(int(min(PIECES, max(1, n_events // _PER_PIECE))))
+    return np.concatenate(([share for share in EARLY if share * n_events >= _FEWEST_EARLY], eighths))
 
 
 def _varied(regression: HazardRegression, arm_design: ArmDesign, arms: tuple[str, ...], mode: Mode, scales: Scales) -> VariedHazard:

@@ -158,6 +158,11 @@ class HazardRegression:
         return mode, found
 
 
+def equal_shares(pieces: int) -> Array:
+    """The quantiles that cut a sample into pieces of equal size."""
+    return np.asarray(np.arange(1, pieces) / pieces)
+
+
 def nice_step(length: float, parts: int) -> float:
     """The largest of 1, 2 and 5 times a power of ten that is at most a part of a length: rounding to it tells nothing of the length itself."""
     part = length / parts
@@ -165,13 +170,13 @@ def nice_step(length: float, parts: int) -> float:
     return power * max(multiple for multiple in (1.0, 2.0, 5.0) if multiple * power <= part * (1 + 1e-12))
 
 
-def breaks_at(times: Array, longest: float, *, pieces: int, known: Array, parts: int = 200) -> Array:
-    """Breaks at the quantiles of `times`, rounded to about a 200th of the follow-up and moved off any value that one patient alone has.
+def breaks_at(times: Array, longest: float, *, shares: Array, known: Array, parts: int = 200) -> Array:
+    """Breaks at the quantiles `shares` of `times`, rounded to about a 200th of the follow-up and moved off any value that one patient alone has.
 
     `known` are all times in the data. So no break is a patient's own time.
     """
     step = nice_step(longest, parts)
-    found = np.unique(np.round(np.quantile(times, np.arange(1, pieces) / pieces) / step) * step)
+    found = np.unique(np.round(np.quantile(times, shares) / step) * step)
     values, counts = np.unique(known, return_counts=True)
     alone = values[counts == 1]
     for part in (0.5, 0.25, 0.75, 0.125):
