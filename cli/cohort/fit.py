@@ -81,6 +81,8 @@ def fit(
         return
     for line in _lines(fitted, out, permission.summary(), shown_path(data)):
         print(line)
+    if not published["found_by_withdrawals"]:
+        print(f"the log beside {shown_path(data)} cannot be written to: a withdrawal finds this model only with --models")
 
 
 def parse_outcomes(texts: list[str]) -> tuple[dict[str, OutcomeColumns], str | None, str | None]:

@@ -24,7 +24,8 @@ def withdraw(
     models: Annotated[
         list[Path] | None,
         typer.Option(
-            "--models", help="A folder with models, or a model (may be repeated); default: the data's folder, and every model that the audit log names."
+            "--models",
+            help="A folder with models, or a model (may be repeated); default: the data's folder, and every model that its audit log, or --audit, names.",
         ),
     ] = None,
     audit: Annotated[Path | None, typer.Option("--audit", help="The audit log; default: $TRIALSIM_AUDIT, else cohort-audit.jsonl beside the data.")] = None,
@@ -40,13 +41,19 @@ def withdraw(
     card_file = card or data.with_name(f"{data.stem}.card.yaml")
     table = read_table(data, load_card(card_file, shown=shown_path(card_file)), shown=shown_path(data))
     log_file = audit or log.default_path(data)
-    gone: list[Path] = []
-    if models:
-        manifests = manifests_below(models)
-    else:
-        named, gone = models_in_log(log_file)
-        manifests = sorted({*manifests_below([data.absolute().parent]), *(manifest_path(model) for model in named)})
+
+    def found() -> tuple[list[Path], list[Path]]:
+        if models:
+            return manifests_below(models), []
+        logs = {log_file, log.default_path(data), data.absolute().parent / log.NAME}
+        named, gone = (sorted(set().union(*parts)) for parts in zip(*map(models_in_log, logs), strict=True))
+        return sorted({*manifests_below([data.absolute().parent]), *(manifest_path(model) for model in named)}), gone
+
+    manifests, gone = found()
     done = withdraw(persons, table=table, manifests=manifests, log=log_file, on=datetime.now(UTC).date())
+    again, gone = found()
+    if set(again) - set(manifests):  # fitted before the list was written, and published after the first look
+        done = withdraw(persons, table=table, manifests=again, log=log_file, on=datetime.now(UTC).date())
     if json:
         print_json({"schema": SCHEMA, **done.as_dict(), "not_found": [str(model) for model in gone], "audit": str(log_file)})
         return

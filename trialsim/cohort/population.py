@@ -14,7 +14,8 @@ from trialsim.cohort.correlation import Correlation
 from trialsim.cohort.eligibility import Criterion, check_criteria
 from trialsim.cohort.laws import AnyLaw
 from trialsim.cohort.model import CohortModel
-from trialsim.errors import did_you_mean
+from trialsim.data import shown_path
+from trialsim.errors import DataError, Problem, did_you_mean
 from trialsim.parts import Part
 
 ArmValue = str | int | float
@@ -140,7 +141,7 @@ class Population(Part):
         """The generator of this population; `directory` is the protocol's folder. Fits (or finds in the cache) a cohort from data.
 
         Raises ProtocolError where eligibility names a covariate the source does not have, DataError where the data or
-        their card cannot be used, NotSupportedError for what the engine cannot do yet.
+        their card cannot be used, or a fitted cohort is stale, has no manifest or is for another purpose, NotSupportedError for what the engine cannot do yet.
         """
         model = self._model(directory)
         check_criteria(self.eligibility, model)
@@ -158,8 +159,18 @@ class Population(Part):
             return DeclaredCohort(self.covariates, self.correlation)
         if isinstance(self.source, FittedSource):
             from trialsim.cohort.fitted import FittedCohort
+            from trialsim.data.governance.manifest import require_fresh
 
-            return FittedCohort.load(directory / self.source.cohort)
+            file = directory / self.source.cohort
+            model = FittedCohort.load(file)
+            fitted_for = require_fresh(file).purpose
+            if fitted_for != "simulate":
+                raise DataError(
+                    Problem(
+                        f'the model was fitted for the purpose "{fitted_for}", and a trial simulates (cohort fit --purpose simulate)', file=shown_path(file)
+                    )
+                )
+            return model
         from trialsim.cohort.fitted import fit_source
 
         return fit_source(self.source, directory)

@@ -16,6 +16,8 @@ from trialsim.data.governance import audit
 from trialsim.data.governance.files import write_whole
 from trialsim.data.governance.manifest import manifest_path, write_manifest
 from trialsim.data.governance.model_card import Figure, ModelCard, model_card
+from trialsim.data.governance.persons import are_among
+from trialsim.data.governance.withdrawn import read_withdrawn, withdrawn_path
 from trialsim.errors import DataError, Problem, UsageError
 
 METHODS = {
@@ -61,11 +63,16 @@ def publish(model: FittedCohort, path: Path, *, data: Path, ids: Iterable[str | 
     """Writes the model, `<model>.manifest.json`, `<model>.card.md` and one line of the audit log: all of them or none.
 
     `ids` are the identifiers of the permitted rows, for withdrawals. Everything is written in a folder beside first; if a
-    step fails, what was there before is put back. Returns the paths and the entry, for JSON.
+    step fails, what was there before is put back. Where the log of the data's folder is another one, the line is written there
+    too, so that a withdrawal finds the model wherever it lies; `found_by_withdrawals` is false where that folder cannot be
+    written to. Returns the paths and the entry, for JSON.
+
+    Raises DataError, with nothing left, where a patient withdrew while the model was fitted.
     """
     require_place(path, replace=replace)
     files = [path, manifest_path(path), card_path(path)]
     card = model.card
+    known = None if ids is None else list(ids)
     with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.name[:40]}.") as made:
         folder = Path(made)
         new, old = folder / path.name, folder / "before"
@@ -73,7 +80,7 @@ def publish(model: FittedCohort, path: Path, *, data: Path, ids: Iterable[str | 
         model.save(new)
         write_manifest(
             new,
-            ids=ids,
+            ids=known,
             purpose=cast("Purpose", card["purpose"]),
             data=str(data.absolute()),
             data_sha256=card["data"]["sha256"],
@@ -88,16 +95,37 @@ def publish(model: FittedCohort, path: Path, *, data: Path, ids: Iterable[str | 
                     shutil.copy2(file, old / file.name)
                 os.replace(folder / file.name, file)
             details = {"model": str(path.absolute()), "model_id": model.id, "data": str(data.absolute()), "data_sha256": card["data"]["sha256"]}
-            entry = audit.append(
-                log, "fit", details | {"card": card["data"]["id"], "purpose": card["purpose"], "permission": card["permission"], "n": card["n"]}
-            )
+            details |= {"card": card["data"]["id"], "purpose": card["purpose"], "permission": card["permission"], "n": card["n"]}
+            entry = audit.append(log, "fit", details)
+            found = known is None or _told_to_data(data, log, details)
+            if (gone := _withdrawn_since(data, known)) > 0:
+                audit.append(log, "fit_undone", {"model": str(path.absolute()), "model_id": model.id, "withdrawn": gone})
+                raise DataError(Problem(f"{gone} of its patients withdrew while the model was fitted; fit it anew", file=shown_path(path)))
         except OSError as error:
             _put_back(files, old)
             raise DataError(Problem(f"cannot be written: {error.strerror}", file=shown_path(error.filename or path))) from None
         except BaseException:
             _put_back(files, old)
             raise
-    return {"manifest": str(files[1]), "card": str(files[2]), "audit": str(log), "audit_sequence": entry.sequence}
+    return {"manifest": str(files[1]), "card": str(files[2]), "audit": str(log), "audit_sequence": entry.sequence, "found_by_withdrawals": found}
+
+
+def _told_to_data(data: Path, log: Path, details: Mapping[str, Any]) -> bool:
+    """Whether the log in which a withdrawal from these data looks for models names this one."""
+    place = audit.default_path(data)
+    if place.resolve() == log.resolve():
+        return True
+    try:
+        audit.append(place, "fit", details)
+    except DataError:  # a folder of data is often read-only
+        return False
+    return True
+
+
+def _withdrawn_since(data: Path, ids: list[str | None] | None) -> int:
+    """How many of the persons that a model has read are on the data's withdrawal list now."""
+    withdrawn = read_withdrawn(withdrawn_path(data))
+    return len({person for person, gone in zip(ids or (), are_among(withdrawn.salt, withdrawn.persons, ids or ()), strict=True) if gone})
 
 
 def _put_back(files: Iterable[Path], old: Path) -> None:

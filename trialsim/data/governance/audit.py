@@ -16,6 +16,7 @@ from trialsim.data.governance.files import locked, unwritable, write_whole
 from trialsim.data.shown_path import shown_path
 from trialsim.errors import DataError, Problem
 
+NAME = "cohort-audit.jsonl"
 START = "0" * 64  # the previous hash of the first entry
 _KEYS = ("sequence", "time", "action", "actor", "details", "previous", "hash")
 
@@ -41,7 +42,7 @@ def default_path(beside: Path) -> Path:
     given = os.environ.get("TRIALSIM_AUDIT")
     if given:
         return Path(given).expanduser()
-    return (beside if beside.is_dir() else beside.parent) / "cohort-audit.jsonl"
+    return (beside if beside.is_dir() else beside.parent) / NAME
 
 
 def head_path(path: Path) -> Path:
