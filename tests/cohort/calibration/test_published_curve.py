@@ -76,3 +76,10 @@ def test_numbers_at_risk_make_a_smoother_hazard(tmp_path: Path):
 def test_pieces_must_end_but_for_the_last():
     with pytest.raises(ValidationError, match="every piece of a curve but the last needs until"):
         PublishedCurve.model_validate({"from_curve": "c.csv", "pieces": [{"rate": "1 / day"}, {"rate": "2 / day"}]})
+
+
+@pytest.mark.parametrize("ends", [("5 days", "3 days"), ("5 days", "5 days"), ("0 days", "5 days")])
+def test_pieces_written_by_hand_come_in_order_of_time(ends: tuple[str, str]):
+    pieces = [*({"until": end, "rate": "0.1 / day"} for end in ends), {"rate": "0.2 / day"}]
+    with pytest.raises(ValidationError, match="must grow from above 0"):
+        PublishedCurve.model_validate({"from_curve": "c.csv", "pieces": pieces})

@@ -75,3 +75,16 @@ def test_a_curve_that_ends_at_zero_and_one_drawn_with_steps_have_hazards():
     assert np.isfinite(hazards).all()
     assert (hazards >= 0).all()
     assert (np.diff(breaks) > 0).all()
+
+
+def test_points_at_time_0_alone_are_no_curve(tmp_path: Path):
+    assert _problems(tmp_path, "time,survival\n0,1\n0,0.5\n") == ["curve.csv  has no point of survival after time 0"]
+
+
+@pytest.mark.parametrize("tail", ["", "25,0\n", "25,0\n40,0\n90,0\n", "30,0\n30,0\n"])
+def test_nobody_outlives_a_curve_that_ends_at_0(tmp_path: Path, tail: str):
+    """However long the line at 0 is drawn, the hazard after it is that with which the curve came down."""
+    breaks, hazards = hazard_pieces(_curve(tmp_path, f"time,survival\n5,0.7\n10,0.4\n15,0.1\n20,0\n{tail}"))
+    assert breaks[-1] == 20
+    assert hazards[-1] > 0.5
+    assert _survival(breaks, hazards, np.array([60.0])) < 1e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -66,6 +67,8 @@ class PublishedCurve(Part):
         ends = [piece.until for piece in self.pieces]
         if self.pieces and (ends[-1] is not None or any(end is None for end in ends[:-1])):
             raise PydanticCustomError("curve", "every piece of a curve but the last needs until, and the last has none")
+        if any(later <= earlier for earlier, later in pairwise((0.0, *self.breaks))):
+            raise PydanticCustomError("curve", "the ends of a curve's pieces (until) must grow from above 0")
         return self
 
     @property

@@ -44,7 +44,7 @@ def read_curve(path: Path, *, days: float = 1.0, shown: str | None = None) -> Su
     both. The start (0, 1) is added. The curve is made level where it rises by no more than 0.02.
 
     Raises DataError with the line: a survival outside [0, 1] (percentages), a negative time, a larger rise, numbers at risk
-    that grow or are not whole, fewer than two points.
+    that grow or are not whole, fewer than two points or none after time 0.
     """
     table = read_table(path, shown=shown)
     time, survival = table.numbers("time") * days, table.numbers("survival")
@@ -73,6 +73,8 @@ def read_curve(path: Path, *, days: float = 1.0, shown: str | None = None) -> Su
             wrong(after, f"the number at risk grows from {at_risk[before]:g} to {at_risk[after]:g}")
     if len(points) < 2:
         problems.append(Problem(f"has {len(points)} points of survival; at least 2 are needed", file=table.file))
+    elif time[points[-1]] == 0:
+        problems.append(Problem("has no point of survival after time 0", file=table.file))
     if problems:
         raise DataError(problems)
     return SurvivalCurve(
@@ -94,7 +96,8 @@ def hazard_pieces(curve: SurvivalCurve, tolerance: float | Array = TOLERANCE) ->
 
     The fewest pieces, each as long as can be, whose survival is within `tolerance` of every point (one number, or one per
     point: wider where few patients are left). Within a piece the cumulative hazard −log S is a line between two points.
-    After the last point the hazard is that of the last third of the curve. Survival below 0.001 counts as 0.001.
+    After the last point the hazard is that of the last third of the curve. The curve ends where it comes to 0.001 or less, which
+    counts as 0.001: what is drawn after that says nothing.
 
     Not handled: a curve's standard error when there are no numbers at risk.
     """
@@ -119,8 +122,10 @@ def hazard_pieces(curve: SurvivalCurve, tolerance: float | Array = TOLERANCE) ->
 
 
 def _without_steps(curve: SurvivalCurve) -> tuple[Array, Array]:
-    """(time, −log S) with one point at a time: the middle of a step that is drawn as two."""
+    """(time, −log S) with one point at a time, the middle of a step that is drawn as two, up to the first where nobody is left."""
     time, place = np.unique(curve.time, return_inverse=True)
     middle = np.bincount(place, weights=curve.survival) / np.bincount(place)
     middle[0] = 1.0
-    return time, -np.log(np.maximum(middle, FLOOR))
+    at_floor = np.flatnonzero(middle[1:] <= FLOOR)
+    last = len(time) if len(at_floor) == 0 else int(at_floor[0]) + 2
+    return time[:last], -np.log(np.maximum(middle[:last], FLOOR))
