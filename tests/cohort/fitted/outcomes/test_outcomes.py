@@ -17,6 +17,7 @@ from trialsim.cohort.fitted.features import Term
 from trialsim.cohort.fitted.inference import isolated
 from trialsim.cohort.fitted.outcomes import FittedOutcomes, fit_outcomes
 from trialsim.cohort.fitted.outcomes.fitting import between, factors_of, missing_at_random, time_scores
+from trialsim.errors import DataError
 from trialsim.records import Cohort
 from trialsim.rng import Block, Streams
 
@@ -159,6 +160,12 @@ def test_outcomes_with_missing_cells_one_arm_and_no_censoring():
     assert torch.equal(gone, drawn["death", "event"].isnan())
     assert abs(gone.double().mean() - 0.2) < 4 * np.sqrt(0.16 / 10_000)
     assert (drawn["death", "event"][~gone] == 1).all()
+
+
+def test_times_that_are_all_zero_are_refused():
+    trial = _trial(100)
+    with pytest.raises(DataError, match='the outcome "death" has no follow-up: no time is above 0'):
+        _fit(trial, events={"death": (np.zeros(100), np.ones(100))})
 
 
 def test_no_outcomes_at_all():

@@ -23,6 +23,7 @@ from trialsim.cohort.fitted.outcomes.missing import RARE, FittedMissing, fit_mis
 from trialsim.cohort.fitted.outcomes.outcomes import FittedOutcomes, Outcome
 from trialsim.cohort.fitted.outcomes.spread import Spread, fit_spread
 from trialsim.cohort.fitted.outcomes.values import FittedValue, fit_value
+from trialsim.errors import DataError, Problem
 
 FARTHEST = 6.0  # of a score
 _GRID = 0.05  # ends of intervals are rounded to this
@@ -49,9 +50,15 @@ def fit_outcomes(
     `terms` and `design` see their baseline, complete. `like`, fitted to other rows of the same data, gives the scales of
     the priors and where the climb of the copula starts, so that fitting again takes a fraction of the time.
 
+    Values are treated as continuous (binary and ordinal ones come out as numbers between their levels). Raises DataError
+    where no time of an event is above 0.
+
     **Source:** Cox & Snell 1968, JRSS-B 30:248 (residuals); Song, Li & Yuan 2009, Biometrics 65:60, doi
     10.1111/j.1541-0420.2008.01058.x (joint regression by Gaussian copulas).
     """
+    still = [name for name, (time, _) in events.items() if not np.nanmax(time, initial=0.0) > 0]
+    if still:
+        raise DataError([Problem(f'the outcome "{name}" has no follow-up: no time is above 0') for name in still])
     common: dict[str, Any] = {"arms": arms, "reference": reference, "arm": arm, "terms": terms, "design": design}
     fits = _Fits(arm=arm, arms=arms, design=design, common=common, like=like)
     for name, (time, event) in events.items():
