@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
+from trialsim_cli.cohort import app as cohort
 from trialsim_cli.main import app
 from typer.testing import CliRunner
 
@@ -44,8 +46,12 @@ def test_other_commands_take_the_example_too(in_folder: Path, command: str) -> N
     assert CliRunner().invoke(app, command.split()).exit_code == 0
 
 
+def commands_of(group: typer.Typer) -> set[str]:
+    return {str(command.name or command.callback.__name__) for command in group.registered_commands if command.callback is not None}
+
+
 def commands_in_help() -> set[str]:
-    return {str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback is not None}
+    return commands_of(app) | {str(group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance is not None}
 
 
 def test_every_command_named_exists_and_every_command_is_named() -> None:
@@ -55,6 +61,12 @@ def test_every_command_named_exists_and_every_command_is_named() -> None:
     assert table == commands_in_help()
     help_text = CliRunner().invoke(app, ["--help"]).stdout
     assert all(re.search(rf"\b{name}\b", help_text) for name in table)
+
+
+def test_every_command_on_cohorts_is_named_and_exists() -> None:
+    for text in (TEXT, (ROOT / "docs" / "cohorts.md").read_text()):
+        assert set(re.findall(r"(?:trialsim|`)(?: |)cohort ([a-z]+)", text)) <= commands_of(cohort)
+    assert set(re.findall(r"`(?:trialsim )?cohort ([a-z]+)", TEXT)) == commands_of(cohort)
 
 
 def test_every_make_target_named_exists() -> None:
