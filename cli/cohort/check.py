@@ -31,6 +31,10 @@ def check(
     """Check a cohort model: fidelity, disclosure, fairness, effects, against declared thresholds. Exit 0 whatever the verdict."""
     from trialsim_cli.cohort.checked import model_and_data, run_check
 
+    if out is not None:  # before the long part
+        from trialsim.cohort.fitted.publishing import require_folder
+
+        require_folder(out)
     report = run_check(model_and_data(model, data, card, on=on), thresholds=thresholds, target=target, refits=refits, workers=workers, seed=seed, n_release=n)
     if out is not None:
         from trialsim.report.cohort_page import write_cohort_page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json as json_text
 import os
 import tempfile
@@ -69,6 +71,7 @@ def export(
         "n": n,
         "seed": seed,
         "verdict": report["verdict"],
+        "check_sha256": hashlib.sha256(json_text.dumps(report, sort_keys=True).encode()).hexdigest(),
     }
     if refused:
         log.append(log_file, "export refused", about | {"reasons": refused})
@@ -162,8 +165,6 @@ def labelled(table: Any, out: Path) -> Any:
 
 def release_card(checked: Checked, report: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     """The card of the release (YAML): the source's licence, terms and purposes, and what was checked."""
-    import io
-
     from ruamel.yaml import YAML
 
     source, form = checked.card, checked.model.form

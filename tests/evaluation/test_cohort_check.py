@@ -37,7 +37,7 @@ def broken(real) -> CheckReport:
 def _gate(verdict: str, estimate: float, low: float, high: float, n_needed: int | None = None) -> Disclosure:
     auc = MembershipAuc(estimate, low, high, 0.01, None, (), {}, 20)
     fields = {name: {} for name in Disclosure.__dataclass_fields__}
-    return Disclosure(**{**fields, "verdict": verdict, "membership_auc": auc, "n_needed": n_needed, "reasons": ()})
+    return Disclosure(**{**fields, "verdict": verdict, "membership_auc": auc, "n_needed": n_needed, "reasons": ("about 4,200 patients would settle it",)})
 
 
 def test_a_faithful_model_meets_every_threshold(faithful):
@@ -60,14 +60,15 @@ def test_a_broken_model_fails_with_sentences_and_numbers(broken):
     "gate, verdict, words",
     [
         (("pass", 0.51, 0.49, 0.54), "pass", "All 1"),
-        (("fail", 0.62, 0.56, 0.66), "fail", "AUC of 0.620 (simultaneous 95 % interval 0.560 to 0.660): the model tells"),
-        (("inconclusive", 0.53, 0.49, 0.57, 4200), "inconclusive", "about 4,200 patients would settle it"),
+        (("fail", 0.62, 0.56, 0.66), "fail", "The model fails the membership gate: AUC 0.620 in all patients (simultaneous 95 % interval 0.560 to 0.660)."),
+        (("inconclusive", 0.53, 0.49, 0.57, 4200), "inconclusive", "The model is inconclusive at the membership gate: AUC 0.530"),
     ],
 )
 def test_the_gate_decides_where_nothing_else_fails(faithful, gate, verdict, words):
     found, reasons = conclude(faithful.criteria, _gate(*gate), same_data=True)
     assert found == verdict
     assert words in reasons[0]
+    assert reasons[1 if verdict != "pass" else 2] == "About 4,200 patients would settle it."
 
 
 def test_a_missed_threshold_fails_whatever_the_gate_says(broken):

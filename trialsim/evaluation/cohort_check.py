@@ -186,14 +186,8 @@ def conclude(judged: tuple[Criterion, ...], disclosure: Disclosure | None, *, sa
 
 def _of_gate(disclosure: Disclosure) -> tuple[str, ...]:
     auc = disclosure.membership_auc
-    words = f"Membership can be inferred with an AUC of {auc.estimate:.3f} (simultaneous 95 % interval {auc.ci_low:.3f} to {auc.ci_high:.3f})"
-    if disclosure.verdict == "inconclusive":
-        needed = f"; about {disclosure.n_needed:,} patients would settle it" if disclosure.n_needed else ""
-        words += f", which neither passes nor fails the gate{needed}"
-    elif disclosure.verdict == "fail":
-        words += ": the model tells whom it was fitted to"
-    else:
-        words += ", below the gate of 0.55"
+    judged = {"pass": "passes", "fail": "fails", "inconclusive": "is inconclusive at"}[disclosure.verdict]
+    words = f"The model {judged} the membership gate: AUC {auc.estimate:.3f} in all patients (simultaneous 95 % interval {auc.ci_low:.3f} to {auc.ci_high:.3f})"
     return (f"{words}.", *(_sentence(reason) for reason in disclosure.reasons if reason))
 
 
