@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from witness.recipes import Memorising
 from witness.samplers import MODELLED, ROLES, Bootstrap, Independent, Truth, trial
 
 from trialsim.cohort.disclosure import Disclosure, MembershipAuc
@@ -144,3 +145,12 @@ def test_thresholds_in_a_file(tmp_path: Path, monkeypatch):
         't.yaml:1:1  clasifier_auc: unknown key; did you mean "classifier_auc"?',
         "t.yaml:2:1  margin: Input should be greater than 0",
     ]
+
+
+def test_a_memorising_model_is_as_faithful_as_can_be_and_is_refused():
+    few = trial(300, seed=3)
+    report = check_cohort(Bootstrap(few, ROLES, MODELLED), few, recipe=Memorising(), refits=6, n_draws=1, n_synthetic=5000)
+    assert [criterion.sentence for criterion in report.criteria if not criterion.met] == []
+    assert report.verdict == "fail"
+    assert report.disclosure.membership_auc.ci_low > 0.5
+    assert report.reasons[0].startswith("The model fails the membership gate: AUC")
