@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 MOST_DECIMALS = 6
 MOST_POINTS = 10_000  # in the range; the digits of a finer grid are those of an instrument or a conversion
-_FEWEST_STEPS = 8  # in the range: a coarser lattice is no rounding
+_FEWEST_STEPS = 5  # in the range: a coarser lattice is no rounding
 _LEAST_SHARE, _LEAST_COUNT = 0.03, 10
 _STEPS_IN_MIDDLE = 1_000  # of the interquartile range: in a skewed column the range says little
 _MULTIPLES = (1.0, 2.0, 5.0, 10.0, 20.0, 25.0, 50.0, 100.0)
