@@ -39,6 +39,8 @@ def card_path(path: Path) -> Path:
 
 def require_place(path: Path, *, replace: bool) -> None:
     """Raises UsageError where the model cannot be written: a file is there (and may not be replaced), or the folder cannot be written to."""
+    if path.is_dir():
+        raise UsageError(f"{shown_path(path)} is a folder")
     for file in (path, manifest_path(path), card_path(path)):
         if file.is_dir():
             raise UsageError(f"{shown_path(file)} is a folder")
