@@ -16,6 +16,7 @@ from trialsim.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from trialsim.cohort.fitted import FittedCohort
     from trialsim.cohort.population import OutcomeColumns
+    from trialsim.data import PatientTable
     from trialsim.data.card import Purpose
 
 SCHEMA = "trialsim.cohort_fit/1"
@@ -42,6 +43,14 @@ def fit(
     on: Annotated[str | None, typer.Option("--on", help="The day for which consent must hold (ISO 8601); default: today.")] = None,
     audit: Annotated[Path | None, typer.Option("--audit", help="The audit log; default: $TRIALSIM_AUDIT, else cohort-audit.jsonl beside the model.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model that is there.")] = False,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", help="Fit with differential privacy of this ε for every patient; needs --delta and --bounds.")
+    ] = None,
+    delta: Annotated[float | None, typer.Option("--delta", help="The δ of differential privacy, far below 1 over the number of patients.")] = None,
+    bounds: Annotated[
+        Path | None, typer.Option("--bounds", help="YAML: column → [low, high] or [low, high, step] of every column of numbers; not read off these data.")
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option("--without", help="With --epsilon: a column to leave out; may be repeated.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fit a model of a whole table: covariates, arm, outcomes, missing cells."""
@@ -49,6 +58,7 @@ def fit(
     if purpose not in PURPOSES:
         raise UsageError(f'--purpose "{purpose}" is not one{did_you_mean(purpose, PURPOSES)}')
     day = _day(on)
+    declared = _privacy(epsilon, delta, bounds, without)
 
     from trialsim.cohort.fitted import fit_table
     from trialsim.cohort.fitted.dependence import DEPENDENCES
@@ -72,7 +82,10 @@ def fit(
     table = read_table(data, known, shown=shown_path(data))
     permission = permitted(table, wanted, on=day, card_file=shown_path(card_file))
     ids = ids_of(permission.apply(table))
-    fitted = fit_table(table, model=model, outcomes=outcomes, arm=arm, purpose=wanted, on=day, randomised=randomised, reference=reference, seed=seed)
+    if declared is None:
+        fitted = fit_table(table, model=model, outcomes=outcomes, arm=arm, purpose=wanted, on=day, randomised=randomised, reference=reference, seed=seed)
+    else:
+        fitted = _fit_private(table, declared, model=model, outcomes=outcomes, arm=arm, purpose=wanted, on=day, reference=reference, without=without or [])
     log_file = audit or log.default_path(out)
     published = publish(fitted, out, data=data, ids=ids, log=log_file, replace=replace)
     found = describe(fitted, seconds=time.perf_counter() - began)
@@ -81,8 +94,29 @@ def fit(
         return
     for line in _lines(fitted, out, permission.summary(), shown_path(data)):
         print(line)
+    if declared is not None:
+        spent = fitted.card["privacy"]
+        print(f"differential privacy: ε = {spent['epsilon']:.3g} at δ = {spent['delta']:.3g} in {len(spent['releases'])} releases (the ledger is in the card)")
     if not published["found_by_withdrawals"]:
         print(f"the log beside {shown_path(data)} cannot be written to: a withdrawal finds this model only with --models")
+
+
+def _privacy(epsilon: float | None, delta: float | None, bounds: Path | None, without: list[str] | None) -> tuple[float, float, Path] | None:
+    """What is asked of differential privacy (None: nothing); UsageError where it is asked for by halves."""
+    if epsilon is not None and delta is not None and bounds is not None:
+        return epsilon, delta, bounds
+    if epsilon is None and delta is None and bounds is None and not without:
+        return None
+    raise UsageError("differential privacy needs --epsilon, --delta and --bounds (and may have --without)")
+
+
+def _fit_private(table: PatientTable, declared: tuple[float, float, Path], **options: Any) -> FittedCohort:
+    from trialsim.cohort.fitted.private import fit_private
+    from trialsim.cohort.fitted.private_bounds import load_bounds
+    from trialsim.data import shown_path
+
+    epsilon, delta, file = declared
+    return fit_private(table, epsilon=epsilon, delta=delta, bounds=load_bounds(file, shown=shown_path(file)), **options)
 
 
 def parse_outcomes(texts: list[str]) -> tuple[dict[str, OutcomeColumns], str | None, str | None]:
