@@ -144,6 +144,12 @@ def test_records_are_chosen_by_flags(pilot: Path):
     [
         ("adsl.json", '{"columns": [', "is not JSON: Expecting value"),
         ("adsl.json", "[1]", "is not Dataset-JSON: it has no object"),
+        ("adsl.json", '{"columns": [{"label": "x"}], "rows": [["a"]]}', "is not Dataset-JSON: its columns are no list of names and types"),
+        ("adsl.json", '{"columns": "USUBJID", "rows": [["a"]]}', "is not Dataset-JSON: its columns are no list of names and types"),
+        ("adsl.json", '{"columns": [{"name": "USUBJID"}], "rows": null}', "is not Dataset-JSON: its rows are no list"),
+        ("adsl.json", '{"clinicalData": {"itemGroupData": {"ADSL": {"items": null}}}}', "is not Dataset-JSON: its columns are no list of names and types"),
+        ("adsl.json", '{"clinicalData": {"itemGroupData": [1]}}', "is not Dataset-JSON: it has neither columns and rows (1.1) nor itemGroupData (1.0)"),
+        ("adsl.json", "[" * 100_000, "is not a Dataset-JSON file"),
         ("adsl.json", '{"name": "ADSL"}', "is not Dataset-JSON: it has neither columns and rows (1.1) nor itemGroupData (1.0)"),
         ("adsl.ndjson", '{"columns": [{"name": "USUBJID"}]}\n["a"]\n["b"', "is not JSON (cut off?): Expecting ',' delimiter"),
         ("adsl.json", '{"columns": [{"name": "USUBJID"}], "rows": [["a"], ["b", "c"]]}', "row 2 has 2 cells, where there are 1 columns"),
@@ -161,6 +167,15 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, text: str, m
     staging = _read(tmp_path / name)
     assert message in str(staging.problems[0])
     assert staging.row("SELECT count(*) FROM persons WHERE person IS NOT NULL") == (0,)
+
+
+def test_bytes_that_are_no_text_and_a_mark_of_byte_order(tmp_path: Path):
+    (tmp_path / "adsl.ndjson").write_bytes(b'{"columns": [{"name": "USUBJID"}]}\n["\xff"]\n')
+    assert "is not a Dataset-JSON file" in str(_read(tmp_path / "adsl.ndjson").problems[0])
+    (tmp_path / "adsl.json").write_bytes(b'\xef\xbb\xbf{"name": null, "columns": [{"name": "USUBJID"}], "rows": [["a"]]}')
+    staging = _read(tmp_path / "adsl.json")
+    assert not staging.problems
+    assert staging.row("SELECT count(*) FROM persons") == (1,)
 
 
 def test_a_date_that_is_none_is_named_with_its_row(tmp_path: Path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,46 +77,52 @@ def _transport(path: Path) -> tuple[str, pa.Table]:
 
 def _dataset_json(path: Path) -> tuple[str, pa.Table]:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(Problem(f"is not JSON: {error.msg}", file=shown_path(path), line=error.lineno, column=error.colno)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(path, "a Dataset-JSON file", error) from None
     if not isinstance(given, dict):
         raise DataError(Problem("is not Dataset-JSON: it has no object", file=shown_path(path)))
     if "columns" in given and "rows" in given:  # 1.1
-        return str(given.get("name", "")), _table(path, given["columns"], given["rows"], first=None)
+        return str(given.get("name") or ""), _table(path, given["columns"], given["rows"], first=None)
     for kind in ("clinicalData", "referenceData"):  # 1.0
-        groups = given.get(kind, {}).get("itemGroupData", {}) if isinstance(given.get(kind), dict) else {}
-        if groups:
+        groups = given[kind].get("itemGroupData") if isinstance(given.get(kind), dict) else None
+        if groups and isinstance(groups, dict):
             if len(groups) > 1:
                 raise DataError(Problem(f"holds {len(groups)} datasets; one per file is read", file=shown_path(path)))
             (group,) = groups.values()
-            items: list[Mapping[str, Any]] = [{"name": item["name"], "dataType": item.get("type", "string")} for item in group["items"]]
-            return str(group.get("name", "")), _table(path, items, group.get("itemData", []), first=None)
+            items = group.get("items") if isinstance(group, dict) else None
+            return str(group.get("name") or "") if isinstance(group, dict) else "", _table(path, items, group.get("itemData", []) if items else [], first=None)
     raise DataError(Problem("is not Dataset-JSON: it has neither columns and rows (1.1) nor itemGroupData (1.0)", file=shown_path(path)))
 
 
 def _dataset_ndjson(path: Path) -> tuple[str, pa.Table]:
     """The first line is the metadata, every other one a row."""
     lines: list[Any] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise DataError(Problem(f"is not JSON (cut off?): {error.msg}", file=shown_path(path), line=number)) from None
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    lines.append(json.loads(line))
+    except json.JSONDecodeError as error:
+        raise DataError(Problem(f"is not JSON (cut off?): {error.msg}", file=shown_path(path), line=number)) from None
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(path, "a Dataset-JSON file", error) from None
     if not lines or not isinstance(lines[0], dict) or "columns" not in lines[0]:
         raise DataError(Problem("is not Dataset-JSON: its first line has no columns", file=shown_path(path), line=1))
-    return str(lines[0].get("name", "")), _table(path, lines[0]["columns"], lines[1:], first=2)
+    return str(lines[0].get("name") or ""), _table(path, lines[0]["columns"], lines[1:], first=2)
 
 
-def _table(path: Path, columns: list[Mapping[str, Any]], rows: list[Any], *, first: int | None) -> pa.Table:
-    """Numbers by the declared type, everything else as text; `first` is the line of the first row where rows have lines."""
+def _table(path: Path, columns: Any, rows: Any, *, first: int | None) -> pa.Table:
+    """Numbers by the declared type (`dataType`, in 1.0 `type`), everything else as text; `first` is the line of the first row where rows have lines."""
     import pyarrow as pa
 
+    if not isinstance(columns, list) or not all(isinstance(column, dict) and column.get("name") for column in columns):
+        raise DataError(Problem("is not Dataset-JSON: its columns are no list of names and types", file=shown_path(path)))
+    if not isinstance(rows, list):
+        raise DataError(Problem("is not Dataset-JSON: its rows are no list", file=shown_path(path)))
     names = [str(column["name"]) for column in columns]
     for place, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
@@ -126,11 +132,12 @@ def _table(path: Path, columns: list[Mapping[str, Any]], rows: list[Any], *, fir
     arrays = []
     for place, column in enumerate(columns):
         cells = [row[place] for row in rows]
-        number = str(column.get("dataType", "string")) in ("integer", "float", "double", "decimal")
+        declared = column.get("dataType", column.get("type", "string"))
+        number = str(declared) in ("integer", "float", "double", "decimal")
         try:
             arrays.append(pa.array([None if cell in (None, "") else float(cell) for cell in cells]) if number else _text(cells))
         except (TypeError, ValueError):
-            raise DataError(Problem(f'the column "{names[place]}" is not of its type, {column.get("dataType")}', file=shown_path(path))) from None
+            raise DataError(Problem(f'the column "{names[place]}" is not of its type, {declared}', file=shown_path(path))) from None
     return pa.table(arrays, names=names)
 
 
