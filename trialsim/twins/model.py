@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trialsim.cohort import CohortModel
 from trialsim.cohort.calibration.marginal_hazard import baseline_hazards
+from trialsim.cohort.calibration.published_curve import PublishedCurve
 from trialsim.errors import NotSupportedError, Problem, ProtocolError, did_you_mean
 from trialsim.records import Cohort
 from trialsim.rng import Block, Streams
@@ -25,7 +26,7 @@ from trialsim.twins.build import NO_VISIT, BaselineValue, EventKernel, ValueKern
 from trialsim.twins.count_value import CountValue
 from trialsim.twins.dropout import Dropout
 from trialsim.twins.event_time import EventTime
-from trialsim.twins.events import FromCurve
+from trialsim.twins.events import FittedEventTime, FromCurve
 from trialsim.twins.illness_death_times import Course as IllnessDeathCourse
 from trialsim.twins.illness_death_times import IllnessDeathEvent
 from trialsim.twins.missing_values import MissingValues
@@ -64,7 +65,12 @@ class TwinModel:
         self._dropout: Dropout | None = dropout_laws(truth, self.arms, levels)
         declared = {name: getattr(process, "baseline", None) for name, process in truth.outcomes.items()}
         self._baselines = {name: baseline for name, baseline in declared.items() if isinstance(baseline, str)}
-        self._curves = {name: process for name, process in truth.outcomes.items() if isinstance(process, FromCurve) and process.of == "population"}
+        self._curves: dict[str, PublishedCurve] = {
+            name: process for name, process in truth.outcomes.items() if isinstance(process, FromCurve) and process.of == "population"
+        }
+        self._curves |= {
+            name: process.calibrate_to for name, process in truth.outcomes.items() if isinstance(process, FittedEventTime) and process.calibrate_to is not None
+        }
         self._missing_values = {outcome: MissingValues(part, self.visits) for outcome, part in truth.missing_data.items()}
 
     # What happens -------------------------------------------------------------------------------------------------------
@@ -164,12 +170,10 @@ class TwinModel:
         for outcome, curve in self._curves.items():
             process = self._events[outcome]
             assert isinstance(process, EventTime)
-            if process.predictor is None:
-                continue
-            expected = process.predictor(cohort(Streams("curve"), Block(0, 1), CALIBRATION))
-            if expected is not None:
-                hazards = baseline_hazards(np.array(curve.breaks), np.array(curve.hazards), expected.cpu().numpy().ravel())
-                self._events[outcome] = EventTime(StepHazard(curve.breaks, hazards.tolist()), process.predictor, process.effects)
+            expected = None if process.predictor is None else process.predictor(cohort(Streams("curve"), Block(0, 1), CALIBRATION))
+            log_hr = np.zeros(1) if expected is None else expected.cpu().numpy().ravel()
+            hazards = baseline_hazards(np.array(curve.breaks), np.array(curve.hazards), log_hr)
+            self._events[outcome] = EventTime(StepHazard(curve.breaks, hazards.tolist()), process.predictor, process.effects)
 
     def calibrate_missing_values(self, visits: Mapping[str, Sequence[str]], cohort: Callable[[Streams, Block, int], Cohort]) -> None:
         """Find how likely values have to be missing for the declared rates. `visits` at which each outcome is measured; `cohort` draws eligible patients."""

@@ -53,6 +53,9 @@ def _outcome(name: str, process: OutcomeProcess) -> Iterator[str]:
     baseline = getattr(process, "baseline", None)
     if kind == "fitted":
         yield f"Under the reference arm {name}{unit} follows the model fitted to the data, given each patient's baseline."
+        curve = getattr(process, "calibrate_to", None)
+        if curve is not None:
+            yield f"Its hazard is moved until the survival of the whole population without {name} is that of {curve.from_curve}."
     elif isinstance(process, IllnessDeath):
         laws = [
             (process.progression, "progression"),
