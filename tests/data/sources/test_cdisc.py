@@ -169,6 +169,25 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, text: str, m
     assert staging.row("SELECT count(*) FROM persons WHERE person IS NOT NULL") == (0,)
 
 
+def test_where_in_any_case_and_of_a_column_that_is_nowhere(pilot: Path):
+    chosen = _read(pilot / "*.parquet", where={"ANL01FL": "Y"})
+    lower = _read(pilot / "*.parquet", where={"anl01fl": "Y"})
+    assert not chosen.problems
+    assert lower.row("SELECT count(*) FROM events") == chosen.row("SELECT count(*) FROM events")
+    assert str(_read(pilot / "*.parquet", where={"ANL1FL": "Y"}).problems[0]) == 'where: no dataset has the column "ANL1FL"; did you mean "ANL01FL"?'
+
+
+def test_an_hour_without_minutes_and_a_name_with_a_quote(tmp_path: Path):
+    pd.DataFrame({"USUBJID": ["a"]}).to_parquet(tmp_path / "dm.parquet")
+    vs = pd.DataFrame({"DOMAIN": ["VS"], "USUBJID": ["a"], "VSTESTCD": ["SYSBP"], "VSSTRESN": [120.0], "VSDTC": ["2020-01-03T12"]})
+    vs.to_parquet(tmp_path / "vs.parquet")
+    staging = _read(tmp_path / "*.parquet")
+    assert not staging.problems
+    assert staging.row("SELECT start FROM events WHERE code = 'SYSBP'") == (datetime.datetime(2020, 1, 3, 12),)
+    vs.rename(columns={"VSSTRESN": 'A"B'}).to_parquet(tmp_path / "vs.parquet")
+    assert 'A"B is no name of a column' in str(_read(tmp_path / "*.parquet").problems[0])
+
+
 def test_bytes_that_are_no_text_and_a_mark_of_byte_order(tmp_path: Path):
     (tmp_path / "adsl.ndjson").write_bytes(b'{"columns": [{"name": "USUBJID"}]}\n["\xff"]\n')
     assert "is not a Dataset-JSON file" in str(_read(tmp_path / "adsl.ndjson").problems[0])

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from witness.synthetic_omop import extract
 
 from trialsim.data.sources.omop import Omop
+from trialsim.data.sources.omop.database import shown_url
 from trialsim.data.staging import Staging
 from trialsim.errors import DataError
 
@@ -144,6 +145,44 @@ def test_a_missing_column_and_a_file_that_is_none(tmp_path: Path):
     (tmp_path / "omop" / "measurement.parquet").write_text("not parquet")
     with pytest.raises(DataError, match="cannot be read"):
         _read(files=str(tmp_path / "omop"))
+
+
+PERSON = "person_id,gender_concept_id,year_of_birth\n"
+
+
+def test_vocabularies_with_tabs_as_athena_writes_them(tmp_path: Path):
+    folder = _write(tmp_path / "omop", extract(), "csv")
+    wanted = _read(files=str(folder))
+    concepts = extract()["concept"]
+    concepts.loc[0, "concept_name"] = 'a "quoted, name'
+    (folder / "concept.csv").unlink()
+    lines = ["\t".join(concepts.columns), *("\t".join(map(str, row)) for row in concepts.itertuples(index=False))]
+    (folder / "CONCEPT.csv").write_text("\n".join(lines) + "\n")
+    found = _read(files=str(folder))
+    assert found.problems == []
+    for kind in ("observation", "condition"):
+        assert len(_events(found, kind)) == len(_events(wanted, kind)) > 0
+
+
+def test_a_row_of_another_length_is_named_with_its_line(tmp_path: Path):
+    (tmp_path / "person.csv").write_text(f"{PERSON}1,8507,1950\n2,8507\n")
+    with pytest.raises(DataError, match=r"person.csv:3  the row has 2 cells where the header has 3"):
+        _read(files=str(tmp_path))
+
+
+def test_a_year_of_birth_that_is_none(tmp_path: Path):
+    (tmp_path / "person.csv").write_text(f"{PERSON}1,8507,1950\n2,8507,-5\n3,8507,99999\n")
+    (problem,) = _read(frozenset(), files=str(tmp_path)).problems
+    assert (problem.line, problem.message) == (3, "the day of birth is none of the calendar; 2 such rows")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://me:s3cret@h/db", "postgresql+psycopg://me:x@s3cret@h/db", "postgresql+psycopg://h/db?user=me&password=s3cret", "mssql+pyodbc:///?odbc_connect=UID%3Dme;PWD%3Ds3cret"],
+)  # fmt: skip
+def test_no_password_is_shown(url: str):
+    assert "s3cret" not in shown_url(url)
+    assert "***" in shown_url(url)
 
 
 @pytest.mark.parametrize("given", [{}, {"files": "x", "database": "sqlite://"}, {"files": "x", "schema": "cdm"}])

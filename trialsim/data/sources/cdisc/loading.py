@@ -46,6 +46,8 @@ def load(path: Path) -> Dataset:
     capitals = [column.upper() for column in table.column_names]
     if len(set(capitals)) < len(capitals):
         raise DataError(Problem("two columns have one name", file=shown))
+    if odd := [column for column in capitals if not column or '"' in column]:
+        raise DataError(Problem(f"{odd[0] or 'an empty text'} is no name of a column", file=shown))
     table = table.rename_columns(capitals)
     domain = table.column("DOMAIN")[0].as_py() if "DOMAIN" in capitals else None
     return Dataset(name=str(domain or name or path.stem).upper(), rows=table, file=shown)
@@ -103,7 +105,8 @@ def _dataset_ndjson(path: Path) -> tuple[str, pa.Table]:
     number = 0
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
+            for line in file:
+                number += 1
                 if line.strip():
                     lines.append(json.loads(line))
     except json.JSONDecodeError as error:

@@ -53,6 +53,10 @@ class Cdisc(FileSource):
         subject_level = [dataset for dataset in datasets if dataset.name.startswith("ADSL") or dataset.name == "DM"]
         if not subject_level and not staging.problems:
             staging.problem(f"none of the {len(datasets)} datasets is ADSL or DM, which say who the subjects are")
+        there = {column for dataset in datasets for column in dataset.rows.column_names}
+        for column in self.where:
+            if column.upper() not in there:
+                staging.problem(f'where: no dataset has the column "{column}"{did_you_mean(column.upper(), there)}')
         for dataset in datasets:
             _Reading(staging, name, dataset, self.where).insert(
                 is_subject_level=dataset in subject_level, first=dataset is subject_level[0] if subject_level else False
@@ -71,7 +75,7 @@ class _Reading:
         self.staging, self.source, self.dataset = staging, source, dataset
         self.columns = set(dataset.rows.column_names)
         self.types = {name: str(dataset.rows.schema.field(name).type) for name in self.columns}
-        self.where = [(column, value) for column, value in where.items() if column in self.columns]
+        self.where = [(column.upper(), value) for column, value in where.items() if column.upper() in self.columns]
 
     def insert(self, *, is_subject_level: bool, first: bool) -> None:
         staging, file = self.staging, self.dataset.file
@@ -140,7 +144,7 @@ class _Reading:
                 seconds = column.endswith("DTM")
                 times.append(f"CAST({_SAS_EPOCH} AS TIMESTAMP) + to_seconds(TRY_CAST({text} AS DOUBLE) * {1 if seconds else 86400})")
             else:
-                full = f"CASE WHEN length({text}) = 4 THEN {text} || '-01-01' WHEN length({text}) = 7 THEN {text} || '-01' ELSE {text} END"
+                full = f"CASE WHEN length({text}) = 4 THEN {text} || '-01-01' WHEN length({text}) = 7 THEN {text} || '-01' WHEN length({text}) = 13 THEN {text} || ':00' ELSE {text} END"
                 times.append(f"TRY_CAST({full} AS TIMESTAMP)")
             words.append(text)
         return f"coalesce({', '.join(times)})", f"coalesce({', '.join(words)})"

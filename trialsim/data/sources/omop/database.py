@@ -124,7 +124,7 @@ def _plain(cell: Any, kind: str) -> Any:
 
 def shown_url(url: str) -> str:
     """The address without a password."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    return re.sub(r"(?i)(pass(?:word|wd)?|pwd)(=|%3D)[^&;\s]*", r"\1\2***", re.sub(r"(://[^:/@]*):[^/?#\s]*@", r"\1:***@", url))
 
 
 def _words(error: Exception) -> str:

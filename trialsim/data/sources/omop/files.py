@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from trialsim.data.cells import MISSING, is_parquet
 from trialsim.data.shown_path import shown_path
@@ -16,7 +20,10 @@ _WORDS = {INTEGER: "a whole number", DATE: "a date (YYYY-MM-DD)", TIME: "a time"
 
 
 class ExtractInFiles:
-    """The tables of a folder. Names of files and columns may be in capitals, as some exports have them."""
+    """The tables of a folder. Names of files and columns may be in capitals, as some exports have them.
+
+    A .csv whose header has tabs and no commas is read as the vocabularies of Athena are written: tabs, and quotes are letters.
+    """
 
     def __init__(self, staging: Staging, paths: Sequence[Path]):
         self.staging = staging
@@ -54,13 +61,14 @@ class ExtractInFiles:
         read = (
             f"read_parquet({quoted(str(path))})"
             if is_parquet(path)
-            else f"read_csv({quoted(str(path))}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', parallel = false, null_padding = false)"
+            else f"read_csv({quoted(str(path))}, header = true, all_varchar = true, {_dialect(path)}, parallel = false, null_padding = false)"
         )
         raw, view = f"omop_raw_{table}", f"omop_{table}"
         try:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {raw} AS SELECT *, row_number() OVER () + {first - 1} AS line FROM {read}")
         except duckdb.Error as error:
-            raise DataError(Problem(f"cannot be read: {' '.join(str(error).split())}", file=self.shown(table))) from None
+            ragged = None if is_parquet(path) else _ragged(path)
+            raise DataError(ragged or Problem(f"cannot be read: {' '.join(str(error).split())}", file=self.shown(table))) from None
         given = {name.lower(): name for name, *_ in connection.execute(f"DESCRIBE {raw}").fetchall()}
         missing = [column for column in of.columns if column in of.needed and column not in given]
         if missing:
@@ -88,3 +96,36 @@ class ExtractInFiles:
         """Drops what `open` made."""
         self.staging.connection.execute(f"DROP VIEW IF EXISTS omop_{table}")
         self.staging.connection.execute(f"DROP TABLE IF EXISTS omop_raw_{table}")
+
+
+def _opened(path: Path) -> IO[str]:
+    return gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix.lower() == ".gz" else path.open(encoding="utf-8-sig", newline="")
+
+
+def _has_tabs(path: Path) -> bool:
+    """Whether the header has tabs and no commas; false where the file cannot be read, which its reader will say."""
+    try:
+        with _opened(path) as file:
+            header = file.readline(100_000)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        return False
+    return "\t" in header and "," not in header
+
+
+def _dialect(path: Path) -> str:
+    """The options of DuckDB's read_csv."""
+    return "delim = '\t', quote = '', escape = ''" if _has_tabs(path) else "delim = ',', quote = '\"', escape = '\"'"
+
+
+def _ragged(path: Path) -> Problem | None:
+    """The first row whose length is not that of the header."""
+    try:
+        with _opened(path) as file:
+            rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if _has_tabs(path) else csv.reader(file)
+            width = len(next(rows, []))
+            for row in rows:
+                if row and len(row) != width:
+                    return Problem(f"the row has {len(row)} cells where the header has {width}", file=shown_path(path), line=rows.line_num)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
+        return None
+    return None

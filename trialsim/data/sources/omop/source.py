@@ -133,7 +133,7 @@ class _Reading:
         birth = "coalesce(CAST(birth_datetime AS DATE), make_date(year_of_birth, coalesce(month_of_birth, 1), coalesce(day_of_birth, 1)))"
         n, line = self.staging.row(
             "SELECT count(*), min(line) FROM omop_person WHERE birth_datetime IS NULL AND year_of_birth IS NOT NULL AND "
-            "TRY_CAST(printf('%04d-%02d-%02d', year_of_birth, coalesce(month_of_birth, 1), coalesce(day_of_birth, 1)) AS DATE) IS NULL"
+            "(year_of_birth NOT BETWEEN 1000 AND 9999 OR TRY_CAST(printf('%04d-%02d-%02d', year_of_birth, coalesce(month_of_birth, 1), coalesce(day_of_birth, 1)) AS DATE) IS NULL)"
         )
         if n:
             self.staging.problem(f"the day of birth is none of the calendar; {n:,} such rows", file=self.tables.shown("person"), line=line)
