@@ -121,3 +121,15 @@ def test_a_target_that_cannot_be_is_one_sentence(given: object, message: str):
     with pytest.raises(ValidationError) as caught:
         Target.model_validate(given)
     assert [error["msg"] for error in caught.value.errors()] == [message]
+
+
+def test_a_quantile_or_a_level_that_is_given_twice():
+    assert Target.model_validate({"quantiles": {"25 %": 50}}).below == {0.25: Target.model_validate({"mean": 50}).mean}
+    for given, said in (
+        ({"quantiles": {"0.5": 50, "0.50": 60}}, "0.5 is given twice"),
+        ({"quantiles": {"50%": 50, 0.5: 60}}, "0.5 is given twice"),
+        ({"proportions": {1: 0.4, "1": 0.5}}, "a level is given twice"),
+        ({"proportions": {1.0: 0.4, "1": 0.5}}, "a level is given twice"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            Target.model_validate(given)

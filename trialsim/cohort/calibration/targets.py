@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from trialsim.cohort.laws.law import by_share
 from trialsim.errors import did_you_mean
 from trialsim.parts import Part
 from trialsim.records import Cohort
@@ -21,14 +22,27 @@ Level = Annotated[str, BeforeValidator(lambda given: str(int(given)) if isinstan
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+def _once(given: Any) -> Any:
+    """A map of levels as it is; an error where two of its keys are one level (1 and "1"), of which one would be lost."""
+    if isinstance(given, dict):
+        levels = [str(int(key)) if isinstance(key, bool | float) and float(key).is_integer() else str(key) for key in given]
+        if len(set(levels)) < len(levels):
+            raise PydanticCustomError("target", "a level is given twice")
+    return given
+
+
 class Target(Part):
     """What a paper says of one covariate: a mean, an SD, quantiles, or shares of its levels."""
 
     mean: Quantity | None = Field(None, description="The mean, with its unit.")
     sd: Quantity | None = Field(None, description="The standard deviation, with its unit; it needs a mean.")
     median: Quantity | None = Field(None, description="The median; the same as quantiles: {0.5: …}.")
-    quantiles: dict[Share, Quantity] = Field({}, description="Probability -> the value below which that share of the patients lies.", examples=[{"0.25": 52}])
-    proportions: dict[Level, Probability] = Field({}, description="Level (or value) -> its share. Levels that are not named share the rest.")
+    quantiles: Annotated[dict[Share, Quantity], BeforeValidator(by_share)] = Field(
+        {}, description="Probability -> the value below which that share of the patients lies.", examples=[{"0.25": 52}]
+    )
+    proportions: Annotated[dict[Level, Probability], BeforeValidator(_once)] = Field(
+        {}, description="Level (or value) -> its share. Levels that are not named share the rest."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

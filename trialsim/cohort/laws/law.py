@@ -31,7 +31,7 @@ def wrong(sentence: str) -> PydanticCustomError:
     return PydanticCustomError("law", "{sentence}", {"sentence": sentence})
 
 
-def _by_share(given: Any) -> Any:
+def by_share(given: Any) -> Any:
     """The keys of a map as shares, in their shortest form (25 % is 0.25); an error where one comes twice."""
     if not isinstance(given, dict):
         return given
@@ -44,7 +44,7 @@ def _by_share(given: Any) -> Any:
     return found
 
 
-Quantiles = Annotated[dict[str, Quantity], BeforeValidator(_by_share)]
+Quantiles = Annotated[dict[str, Quantity], BeforeValidator(by_share)]
 BY_QUANTILES = "Probability → the value that this share lies at or below, as a paper prints a median and quartiles; at least two."
 
 
