@@ -48,6 +48,10 @@ def _named(given: Any) -> Any:
     return {str(key): value for key, value in given.items()} if isinstance(given, dict) else given
 
 
+def _texts(given: Any) -> Any:
+    return {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else given
+
+
 class DataSource(Part):
     """A cohort model to be fitted to patient-level data."""
 
@@ -79,6 +83,9 @@ class FittedSource(Part):
     """A cohort model fitted earlier."""
 
     cohort: str = Field(description="The file of a fitted cohort model, relative to the protocol's folder.")
+    arms: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(
+        default_factory=dict, description="Arm of the protocol → its name in the model. Absent: they have the same names."
+    )
 
 
 def _kind_of_source(given: Any) -> str:
@@ -170,7 +177,7 @@ class Population(Part):
                         f'the model was fitted for the purpose "{fitted_for}", and a trial simulates (cohort fit --purpose simulate)', file=shown_path(file)
                     )
                 )
-            return model
+            return model.with_arms(self.source.arms, file=shown_path(file)) if self.source.arms else model
         from trialsim.cohort.fitted import fit_source
 
         return fit_source(self.source, directory)

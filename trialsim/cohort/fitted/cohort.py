@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from trialsim.cohort.fitted.dependence import Dependence, Reducible
 from trialsim.cohort.fitted.margins import Margin, SmoothMargin, SteppedMargin, held
 from trialsim.cohort.fitted.rules import AnyRule, Copy, Rule
 from trialsim.cohort.sampler import OutcomeRoles
+from trialsim.errors import DataError, Problem, did_you_mean
 from trialsim.records import Cohort
 from trialsim.rng import Block, Streams
 
@@ -216,6 +217,28 @@ class FittedCohort:
                 level[column.name] = column.margin.level(target, [level[parent] for parent in column.margin.parents])
                 target.copy_(level[column.name] if column.name in self._plain else column.margin.value(level[column.name]))
         return level
+
+    def with_arms(self, arms: Mapping[str, str], *, file: str = "") -> FittedCohort:
+        """The model for trials whose arms have other names: `arms` is new name → name here. It writes no tables.
+
+        Raises DataError (with `file` as its place) for a name that the model does not have.
+        """
+        if self.outcomes is None:
+            return self
+        wrong = [
+            Problem(f'the model has no arm "{name}"{did_you_mean(name, self.outcomes.names)}', file=file)
+            for name in arms.values()
+            if name not in self.outcomes.names
+        ]
+        if wrong:
+            raise DataError(wrong)
+
+        def renamed(numbers: Mapping[str, float]) -> dict[str, float]:
+            return {new: numbers[old] for new, old in arms.items() if old in numbers}
+
+        events = {name: replace(e, arm_log_hr=renamed(e.arm_log_hr), log_hr_sd=renamed(e.log_hr_sd)) for name, e in self.outcomes.events.items()}
+        values = {key: replace(v, arm_difference=renamed(v.arm_difference), difference_sd=renamed(v.difference_sd)) for key, v in self.outcomes.values.items()}
+        return replace(self, outcomes=replace(self.outcomes, names=tuple(arms), events=events, values=values), form=None)
 
     def synthesise(self, n: int, *, seed: int, complete: bool = False) -> PatientTable:
         """`n` synthetic patients in the data's own columns, units and levels; with `complete` nothing is missing. See `synthesis`."""

@@ -19,6 +19,7 @@ from trialsim.cohort.fitted.form import TableForm
 from trialsim.cohort.fitted.margins import Margin, SmoothMargin, SteppedMargin
 from trialsim.cohort.fitted.outcomes import FittedOutcomes
 from trialsim.cohort.fitted.rules import rule_as_json, rule_from_json
+from trialsim.cohort.fitted.timed_outcomes import TimedOutcomes
 from trialsim.errors import DataError, Problem
 
 SCHEMA = "trialsim.cohort/2"
@@ -82,7 +83,10 @@ def _dependence(given: Mapping[str, Any], tensors: Mapping[str, Tensor], path: P
 
 
 def _outcomes(given: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> FittedOutcomes | None:
-    return None if given is None else FittedOutcomes.of({name: tensors[f"outcomes.{name}"] for name in given["tensors"]}, given["options"])
+    if given is None:
+        return None
+    kind = TimedOutcomes if "phases" in given["options"] else FittedOutcomes
+    return kind.of({name: tensors[f"outcomes.{name}"] for name in given["tensors"]}, given["options"])
 
 
 def _column(column: FittedColumn, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from trialsim.cohort.fitted.outcomes import FittedOutcomes, fit_outcomes
 from trialsim.cohort.fitted.resolution import exact, grid_of
 from trialsim.cohort.fitted.rules import Copy
 from trialsim.cohort.fitted.storage import code_version
+from trialsim.cohort.fitted.timed_outcomes import fit_phases
 from trialsim.cohort.population import ArmValue, OutcomeColumns
 from trialsim.data import Column, PatientTable
 from trialsim.data.card import Purpose
@@ -99,7 +100,7 @@ def fit_table(
     treatment that was chosen stays tied to what it was chosen by; with `randomised` it is drawn on its own, with its shares.
     Columns that tell the arm are drawn given it and inform no outcome. Whether a cell is missing is a column in it too, so
     that missingness goes with everything else; a covariate and its own missingness are held uncorrelated, for no data say
-    otherwise (its margin is that of the cells that were seen). The second factor is `fit_outcomes`. Columns that follow from
+    otherwise (its margin is that of the cells that were seen). The second factor is `fit_outcomes` and `fit_phases`. Columns that follow from
     others are rules; `like`, fitted to other rows with the same options, saves time and changes nothing else.
 
     Raises DataError (every problem it finds in the outcomes' columns is one line): no card, no licence or purpose, too few rows.
@@ -144,17 +145,10 @@ def _fit(table: PatientTable, options: Options, permission: Permission, like: Fi
         baseline = fit_baseline(described.covariates, model=options.model, arm=options.arm, alone=alone, like=None if like is None else like.dependence)
         complete = completed(described.covariates, baseline.columns, baseline.dependence, baseline.scores)
         terms = terms_of(covariates, complete)
-        fitted = fit_outcomes(
-            events=named.events,
-            values=named.values,
-            baselines=named.baselines,
-            arms=names,
-            reference=_reference(arms, options.reference, table),
-            arm=index[rows],
-            terms=terms,
-            design=design_matrix(terms, complete),
-            like=None if like is None else like.outcomes,
-        )
+        design, place = design_matrix(terms, complete), _reference(arms, options.reference, table)
+        known = None if like is None else like.outcomes
+        common: dict[str, Any] = {"events": named.events, "values": named.values, "arm": index[rows], "reference": place, "design": design, "like": known}
+        fitted = fit_phases(fit_outcomes(baselines=named.baselines, arms=names, terms=terms, **common), **common)
     form = _form(table, options.arm, index, rows, described, named, identifiers, left_out)
     card = _card(table, key, options, permission, described, baseline, fitted, left_out, named, int(rows.sum()))
     return FittedCohort(columns=baseline.columns, dependence=baseline.dependence, card=card, outcomes=fitted, form=form)
@@ -338,7 +332,7 @@ def _card(
             for (outcome, visit), v in outcomes.values.items()
         },
         "assumptions": [
-            "hazards are proportional given the baseline",
+            "hazards are proportional given the baseline in trials; in synthetic tables prognosis may change between phases of follow-up",
             "what outcomes share beyond the baseline and the arm is a Gaussian copula of their residuals",
             "a covariate's own missing cells are missing at random given the other columns",
         ],
