@@ -68,12 +68,7 @@ def test_a_resolved_protocol_has_the_same_cells(path: Path, tmp_path: Path):
 def test_a_resolved_protocol_has_no_time_but_in_days(path: Path):
     def texts(value: object, key: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
-            return [
-                pair
-                for k, item in value.items()
-                if k not in ("parameters", "designs", "scenarios", "title", "description")
-                for pair in texts(item, k)
-            ]
+            return [pair for k, item in value.items() if k not in ("parameters", "designs", "scenarios", "title", "description") for pair in texts(item, k)]
         if isinstance(value, list):
             return [pair for item in value for pair in texts(item, key)]
         return [(key, value)] if isinstance(value, str) else []
