@@ -156,7 +156,10 @@ def fit_phases(
                 phases = fit.phases(kind, before.get((kind, name)))
                 if phases is not None:
                     found[kind, name] = phases
-    return calibrated(_with_phases(outcomes, found), design=design, arm=arm, values=values) if found else _with_phases(outcomes, {})
+    timed = _with_phases(outcomes, found)
+    if not found:
+        return timed
+    return _with_phases(calibrated(timed, design=design, arm=arm, values=values), found)
 
 
 def _terms(outcomes: FittedOutcomes) -> tuple[Term, ...]:
