@@ -260,3 +260,16 @@ def test_a_law_of_quantiles_reads_back_what_it_writes():
     law = ADAPTER.validate_python({"dist": "normal", "quantiles": {0.25: "54 years", "50 %": "63 years", 0.75: "72 years"}})
     assert law.dimension == "time"
     assert ADAPTER.validate_json(ADAPTER.dump_json(law)) == law
+
+
+@pytest.mark.parametrize("sd", [1e200, 1e-200])
+def test_a_spread_that_numbers_cannot_hold_is_one_sentence(sd: float):
+    with pytest.raises(PydanticCustomError, match="no lognormal is so spread out"):
+        lognormal_of_moments(1.0, sd)
+
+
+def test_quantiles_hundreds_of_decades_apart():
+    shapes = beta_of_quantiles({0.25: 1e-300, 0.75: 0.9})
+    np.testing.assert_allclose(stats.beta(*shapes).cdf([1e-300, 0.9]), [0.25, 0.75], rtol=1e-9)
+    with pytest.raises(PydanticCustomError, match="the quantiles contradict a gamma law"):
+        gamma_of_quantiles({0.25: 1e-300, 0.75: 0.9})

@@ -36,7 +36,10 @@ def lognormal_of_moments(mean: float, sd: float) -> tuple[float, float]:
 
     **Source:** Johnson, Kotz & Balakrishnan 1994, Continuous Univariate Distributions 1, equation 14.8.
     """
-    square = (sd / mean) ** 2
+    ratio = sd / mean
+    if not 1e-150 < ratio < 1e150:
+        raise _wrong(f"sd is {sd:g} and mean is {mean:g}; no lognormal is so spread out or so narrow that numbers could hold it")
+    square = ratio**2
     return mean / math.sqrt(1.0 + square), math.sqrt(math.log1p(square))
 
 
@@ -257,7 +260,7 @@ def _fitted(law: str, p: Array, x: Array, scores: Callable[[Array], Array], star
 
     best = None
     for start in starts:
-        found = least_squares(missed, start, xtol=1e-15, ftol=1e-15, gtol=1e-15, bounds=(-200.0, 200.0))
+        found = least_squares(missed, np.clip(start, -199.0, 199.0), xtol=1e-15, ftol=1e-15, gtol=1e-15, bounds=(-200.0, 200.0))
         best = found if best is None or found.cost < best.cost else best
         if best.cost < 1e-22:
             break
