@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from witness.synthetic_genotypes import genotypes, score_rows, scores_by_hand, sites, write_scoring_file, write_vcf
 
+from trialsim.data.ingest import ingest
 from trialsim.data.sources import Vcf
 from trialsim.data.staging import Staging
 from trialsim.errors import DataError
@@ -176,3 +177,31 @@ def test_a_record_that_cannot_be_read_is_named_by_its_line(cohort):
     (folder / "cohort.vcf").write_text("\n".join(lines) + "\n")
     (message,) = _message(folder)
     assert message.startswith("cohort.vcf:21  ")
+
+
+def test_an_ingest_without_the_genomic_purpose_is_refused(cohort):
+    folder, *_ = cohort
+    text = (
+        "ingest: trialsim.ingest/1\nid: x\ntitle: X\nsource: synthetic\nlicence: CC0-1.0\npurposes: [simulate]\nsources:\n"
+        "  genes: {kind: vcf, files: cohort.vcf, build: GRCh38, scores: {prs: score.txt}, least_matched: 0}\nfeatures:\n  prs: {score: prs}\n"
+    )
+    (folder / "SOURCES.yaml").write_text(text)
+    with pytest.raises(DataError, match=r'SOURCES\.yaml:6:.*purposes: the source "genes" holds genotypes, which needs the purpose genomic'):
+        ingest(folder / "SOURCES.yaml")
+    (folder / "SOURCES.yaml").write_text(text.replace("[simulate]", "[simulate, genomic]"))
+    found = ingest(folder / "SOURCES.yaml").table
+    assert dict(zip(found["person"].to_pylist(), found["prs"].to_pylist(), strict=True)) == pytest.approx(
+        {f"s{place}": value for place, value in enumerate(_values(_read(folder)))}
+    )
+
+
+def test_cyvcf2s_own_readings_agree(cohort):
+    """A single site's copies against cyvcf2's gt_types, another path through it."""
+    from cyvcf2 import VCF
+
+    folder, made, *_ = cohort
+    reader = VCF(str(folder / "cohort.vcf"), gts012=True)
+    types = next(variant.gt_types.tolist() for variant in reader if made[7]["pos"] == variant.POS)
+    reader.close()
+    staging = _read(folder, scores={}, variants={"snp": {"rsid": made[7]["rsid"], "allele": made[7]["alt"]}})
+    assert _values(staging, "snp") == [copies for copies in types if copies != 3]

@@ -76,7 +76,7 @@ def test_features_are_those_of_statsmodels(tmp_path, epoch, written):
 def test_days_are_as_long_as_clocks_make_them(tmp_path):
     rows = []
     for day, length in (("2024-03-31", 23), ("2024-10-27", 25)):
-        start = datetime.fromisoformat(f"{day}T00:00:00").astimezone(UTC) if False else datetime.fromisoformat(f"{day}T00:00:00+0{2 if length == 25 else 1}:00")
+        start = datetime.fromisoformat(f"{day}T00:00:00+0{2 if length == 25 else 1}:00")
         rows += [f"a,{(start + timedelta(minutes=minute)).isoformat()},{minute % 7}" for minute in range(length * 60)]
     _write(tmp_path, rows)
     found = _features(_read(tmp_path, zone="Europe/Berlin"))
@@ -166,6 +166,7 @@ def test_rows_that_cannot_be_read_are_named(tmp_path):
         'x.csv:4  "much" is not a finite number',
         "x.csv:5  sample without a time",
         "x.csv:6  time without an offset, where no `zone` is declared",
+        'x.csv:8  "1e+200" is too large for a sample',
     ]
     assert _steps(staging)["samples: left out, without a value"] == 1
 
@@ -245,6 +246,8 @@ def test_open_mhealth_that_is_cut_off_or_none(tmp_path):
         "x.ndjson:2  the line is no data point with a schema and a body",
         "x.ndjson:3  the last line is cut off, or no data point",
     ]
+    (tmp_path / "x.ndjson").write_text(point.replace("heart-rate", "it's-\\"odd"))
+    assert _messages(_read(tmp_path, "x.ndjson", format="open_mhealth"), tmp_path) == ["x.ndjson:1  the line is no data point with a schema and a body"]
     (tmp_path / "x.ndjson").write_text("")
     assert _messages(_read(tmp_path, "x.ndjson", format="open_mhealth"), tmp_path) == ["x.ndjson  the file is empty"]
     (tmp_path / "x.json").write_text(f"[{point}, {point[:30]}")

@@ -34,6 +34,7 @@ def columns_of(declared: Ingest, name: str) -> tuple[str, ...]:
 
 def _rules(declared: Ingest) -> Iterator[Rule]:
     yield from _sources(declared)
+    yield from _genomic(declared)
     yield from _codes(declared)
     yield from _columns(declared)
     for name, feature in declared.features.items():
@@ -57,6 +58,14 @@ def _sources(declared: Ingest) -> Iterator[Rule]:
     for path, source in named:
         if source not in declared.sources:
             yield path, f'there is no source "{source}"{did_you_mean(source, declared.sources)}'
+
+
+def _genomic(declared: Ingest) -> Iterator[Rule]:
+    """Genotypes are for a purpose of their own, which the card must permit."""
+    for name, source in declared.sources.items():
+        purpose = getattr(source, "genomic_purpose", None)
+        if purpose is not None and purpose not in declared.purposes:
+            yield ("purposes",), f'the source "{name}" holds genotypes, which needs the purpose {purpose}; without it, leave the source out'
 
 
 def _codes(declared: Ingest) -> Iterator[Rule]:

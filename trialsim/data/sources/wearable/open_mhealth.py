@@ -16,6 +16,7 @@ _PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "sleep_duration": {"sleep_duration": ("sleep_duration", "total_sleep_time")},
 }
 """Schema → its measures → the keys of the body that may hold the value; for other schemas the key is their name."""
+_NAMELESS = "NOT coalesce(regexp_full_match(schema, '[A-Za-z0-9_]+'), false)"
 _SECONDS = {"sec": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}
 _UNITS = {"step_count": "steps"}
 
@@ -74,9 +75,9 @@ def _open(samples: Samples, path: Path) -> None:
     if last is None:
         samples.staging.problem("the file is empty", file=shown)
     bad = f"SELECT line, CASE WHEN body IS NULL AND line = {last or 0} THEN 'the last line is cut off, or no data point' ELSE 'the line is no data point with a schema and a body' END"
-    found = connection.execute(f"{bad} FROM wearable_points WHERE body IS NULL OR schema IS NULL ORDER BY line LIMIT {NAMED + 1}").fetchall()
+    found = connection.execute(f"{bad} FROM wearable_points WHERE body IS NULL OR {_NAMELESS} ORDER BY line LIMIT {NAMED + 1}").fetchall()
     note(samples.staging, shown, found)
-    connection.execute("DELETE FROM wearable_points WHERE body IS NULL OR schema IS NULL")
+    connection.execute(f"DELETE FROM wearable_points WHERE body IS NULL OR {_NAMELESS}")
 
 
 def _read(samples: Samples, path: Path, measures: Sequence[str]) -> None:

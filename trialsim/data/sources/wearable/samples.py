@@ -100,6 +100,7 @@ class Samples:
             "sample without a time": ("time IS NULL AND no_start IS NULL", "NULL"),
             "is not a time (ISO 8601)": ("no_start IS NOT NULL", "no_start"),
             "is not a time at which an interval ends": ("no_stop IS NOT NULL", "no_stop"),
+            "is too large for a sample": ("abs(value) > 1e100 AND isfinite(value)", "value"),
             "is not a finite number": ("NOT empty AND no_number IS NOT NULL", "no_number"),
             "interval that ends before it begins": ("zoned = stop_zoned AND stop < time", "NULL"),
             "time with an offset and its end without one, or the other way round": ("stop IS NOT NULL AND zoned <> stop_zoned", "NULL"),
@@ -120,7 +121,7 @@ class Samples:
     def _keep(self, place: int, shown: str) -> None:
         """Moves what is whole into `wearable_samples`, in UTC and on the clock of its day."""
         connection = self.staging.connection
-        whole = "person IS NOT NULL AND measure IS NOT NULL AND time IS NOT NULL AND isfinite(value) AND no_stop IS NULL AND t.zoned = coalesce(stop_zoned, t.zoned)"
+        whole = "person IS NOT NULL AND measure IS NOT NULL AND time IS NOT NULL AND abs(value) <= 1e100 AND no_stop IS NULL AND t.zoned = coalesce(stop_zoned, t.zoned)"
         if self.zone is None:
             connection.execute(
                 f"INSERT INTO wearable_samples SELECT person, measure, time, wall, stop, value, unit, {place}, line FROM wearable_taken t "
