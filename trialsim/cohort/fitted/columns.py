@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trialsim.cohort.fitted.resolution import grid_of
+from trialsim.cohort.fitted.resolution import step_of
 from trialsim.cohort.fitted.rules import AnyRule, Copy, Rule, copy_of, determined, step_function
 from trialsim.data import PatientTable
 from trialsim.errors import DataError, Problem
@@ -206,7 +206,7 @@ def unit_of(unit: str) -> tuple[float, str]:
 def with_rules(covariates: Sequence[Covariate]) -> list[Covariate]:
     """Every covariate that another determines carries the rule; sources are never rules themselves."""
     rules: dict[str, AnyRule] = {}
-    steps = {c.name: grid_of(c.column).step for c in covariates if c.kind == "smooth"}
+    steps = {c.name: step_of(c.column) for c in covariates if c.kind == "smooth"}
     richest_first = sorted(covariates, key=lambda c: (c.kind == "stepped", -len(c.values) if c.kind == "stepped" else -len(np.unique(c.column))))
     for place, target in enumerate(richest_first):
         sources = [source for source in richest_first[:place] if source.name not in rules]

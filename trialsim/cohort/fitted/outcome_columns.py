@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.cohort.fitted.columns import FEWEST, MANY, MISSING, RARE, Array
-from trialsim.cohort.fitted.resolution import grid_of
+from trialsim.cohort.fitted.resolution import step_of
 from trialsim.cohort.fitted.rules import AnyRule, Copy, Rule, copy_of, step_function
 from trialsim.cohort.population import EventColumns, OutcomeColumns
 from trialsim.data import PatientTable
@@ -132,7 +132,7 @@ class NamedOutcomes:
             return None
         for source in (*self.time_columns.values(), *self.value_columns.values()):
             x = self.table.numbers(source)[self.rows]
-            line = copy_of(x, column, steps=(grid_of(x).step, grid_of(column).step))
+            line = copy_of(x, column, steps=(step_of(x), step_of(column)))
             if line is not None:
                 return Copy(source=source, intercept=line[0], slope=line[1])
         return None

@@ -69,15 +69,7 @@ def grid_of(column: Array) -> Grid:
     values = np.unique(known)
     low, high = float(values[0]), float(values[-1])
     width = high - low
-    decimals, own = _own_step(values)
-    fine = own
-    if width > 0 and (own == 0 or width / own > MOST_POINTS):
-        middle = float(np.subtract(*np.quantile(known, (0.75, 0.25))))
-        fine = _nice(min(width / MOST_POINTS, middle / _STEPS_IN_MIDDLE) if middle > 0 else width / MOST_POINTS)
-        if own and not _divides(own, fine):
-            fine = own * max(1.0, round(fine / own))
-    if fine == 0:
-        fine = abs(low) or 1.0
+    decimals, own, fine = _finest(known, values)
     atoms = [end for end in (low, high) if (known == end).sum() >= max(_LEAST_COUNT, _LEAST_SHARE * len(known))]
     steps, shares = _lattices(known[~np.isin(known, atoms)], fine=fine, own=own or fine, decimals=decimals)
     margin = 0.05 * width
@@ -90,6 +82,25 @@ def grid_of(column: Array) -> Grid:
     if high <= 0:
         bounds = bounds[0], min(0.0, bounds[1])
     return Grid(steps=steps, shares=shares, decimals=places, low=bounds[0], high=bounds[1])
+
+
+def step_of(column: Array) -> float:
+    """The finest step of the grid of a column, alone."""
+    known = column[~np.isnan(column)]
+    return _finest(known, np.unique(known))[2]
+
+
+def _finest(known: Array, values: Array) -> tuple[int, float, float]:
+    """(decimals, the step of which all values are multiples, the finest step that is written)."""
+    width = float(values[-1] - values[0])
+    decimals, own = _own_step(values)
+    fine = own
+    if width > 0 and (own == 0 or width / own > MOST_POINTS):
+        middle = float(np.subtract(*np.quantile(known, (0.75, 0.25))))
+        fine = _nice(min(width / MOST_POINTS, middle / _STEPS_IN_MIDDLE) if middle > 0 else width / MOST_POINTS)
+        if own and not _divides(own, fine):
+            fine = own * max(1.0, round(fine / own))
+    return decimals, own, fine or abs(float(values[0])) or 1.0
 
 
 def exact(grid: Grid) -> Grid:
@@ -142,9 +153,12 @@ def _mixture(inside: NDArray[np.bool_], steps: Array) -> Array:
     weights: Array = np.full(len(steps), 1.0 / len(steps))
     mass = patterns * steps
     for _ in range(_ROUNDS):
+        before = weights
         members = mass * weights
         members /= np.maximum(members.sum(axis=1, keepdims=True), 1e-300)
         weights = counts @ members / counts.sum()
+        if np.abs(weights - before).max() < 1e-5:
+            break
     return weights
 
 
