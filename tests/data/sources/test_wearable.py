@@ -246,7 +246,7 @@ def test_open_mhealth_that_is_cut_off_or_none(tmp_path):
         "x.ndjson:2  the line is no data point with a schema and a body",
         "x.ndjson:3  the last line is cut off, or no data point",
     ]
-    (tmp_path / "x.ndjson").write_text(point.replace("heart-rate", "it's-\\"odd"))
+    (tmp_path / "x.ndjson").write_text(point.replace("heart-rate", "it's odd"))
     assert _messages(_read(tmp_path, "x.ndjson", format="open_mhealth"), tmp_path) == ["x.ndjson:1  the line is no data point with a schema and a body"]
     (tmp_path / "x.ndjson").write_text("")
     assert _messages(_read(tmp_path, "x.ndjson", format="open_mhealth"), tmp_path) == ["x.ndjson  the file is empty"]
