@@ -57,7 +57,8 @@ def synthesise(model: FittedCohort, n: int, *, seed: int, complete: bool = False
         drawn.write_columns(complete=complete)
         if outcomes is not None and outcomes.scored:
             arm = levels[form.arm].to(torch.int64) if form.arm in levels else torch.zeros(block.size, LANE, dtype=torch.int64)
-            found = outcomes.synthesise(Cohort({name: columns[name] for name in model.names}, model.levels), arm, streams, block)
+            companions = {column.name: levels[column.name].to(torch.int64) for column in model.columns if column.part == "companion"}
+            found = outcomes.synthesise(Cohort({name: columns[name] for name in model.names}, model.levels), arm, streams, block, companions)
             drawn.write_outcomes({key: column.numpy().reshape(-1) for key, column in found.items()})
         drawn.write_rules()
         for name, column in numbers.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -23,7 +23,7 @@ from trialsim.cohort.fitted.form import TableForm, WrittenColumn
 from trialsim.cohort.fitted.inference import isolated
 from trialsim.cohort.fitted.margins import SteppedMargin
 from trialsim.cohort.fitted.outcome_columns import NamedOutcomes
-from trialsim.cohort.fitted.outcomes import FittedOutcomes, fit_outcomes
+from trialsim.cohort.fitted.outcomes import Companions, FittedOutcomes, fit_outcomes
 from trialsim.cohort.fitted.resolution import exact, grid_of
 from trialsim.cohort.fitted.rules import Copy
 from trialsim.cohort.fitted.storage import code_version
@@ -98,7 +98,8 @@ def fit_table(
 
     The first factor is margins and a `Dependence` of the kind `model`. The arm is a stepped column in it, so that a
     treatment that was chosen stays tied to what it was chosen by; with `randomised` it is drawn on its own, with its shares.
-    Columns that tell the arm are drawn given it and inform no outcome. Whether a cell is missing is a column in it too, so
+    Columns that tell the arm are drawn given it; what their levels add to an outcome within an arm is in synthetic tables
+    alone. Whether a cell is missing is a column in it too, so
     that missingness goes with everything else; a covariate and its own missingness are held uncorrelated, for no data say
     otherwise (its margin is that of the cells that were seen). The second factor is `fit_outcomes` and `fit_phases`. Columns that follow from
     others are rules; `like`, fitted to other rows with the same options, saves time and changes nothing else.
@@ -148,10 +149,18 @@ def _fit(table: PatientTable, options: Options, permission: Permission, like: Fi
         design, place = design_matrix(terms, complete), _reference(arms, options.reference, table)
         known = None if like is None else like.outcomes
         common: dict[str, Any] = {"events": named.events, "values": named.values, "arm": index[rows], "reference": place, "design": design, "like": known}
+        common["companions"] = _companions(described.covariates)
         fitted = fit_phases(fit_outcomes(baselines=named.baselines, arms=names, terms=terms, **common), **common)
     form = _form(table, options.arm, index, rows, described, named, identifiers, left_out)
     card = _card(table, key, options, permission, described, baseline, fitted, left_out, named, int(rows.sum()))
     return FittedCohort(columns=baseline.columns, dependence=baseline.dependence, card=card, outcomes=fitted, form=form)
+
+
+def _companions(covariates: Sequence[Covariate]) -> Companions:
+    """The levels of what goes with the arm, for the outcomes."""
+    found = [covariate for covariate in covariates if covariate.part == "companion"]
+    index = {covariate.name: np.nan_to_num(covariate.column, nan=-1.0).astype(np.int64) for covariate in found}
+    return Companions(index, {covariate.name: len(covariate.values) for covariate in found})
 
 
 def _check_arms(table: PatientTable, arm: str | None, names: tuple[str, ...], index: NDArray[np.int64]) -> None:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trialsim.cohort.fitted.features import Term, prior_sd
-from trialsim.cohort.fitted.outcomes import FittedCensoring, FittedEvent, FittedOutcomes
+from trialsim.cohort.fitted.outcomes import Companions, FittedOutcomes
 from trialsim.cohort.fitted.outcomes.calibration import calibrated
 from trialsim.cohort.fitted.outcomes.newton import Array, best_scale
 from trialsim.cohort.fitted.outcomes.outcomes import Outcome, Scored
-from trialsim.cohort.fitted.outcomes.predictor import Predictors
+from trialsim.cohort.fitted.outcomes.predictor import DesignPredictors, Predictors
 
 SCALES = (0.0, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0)
 _ASKED = 0.25  # the scale at which each term is asked whether it is wanted
@@ -101,13 +101,7 @@ class TimedOutcomes(FittedOutcomes):
         """The outcomes of some patients whose scores are given."""
         timed = dict(score)
         for (kind, name), phases in self.phases.items():
-            if kind == "event":
-                event = self.events[name]
-                log_hr = predictors.varied(event.terms, event.varied.weights, event.varied.modifiers)
-            else:
-                law = self.censoring[name]
-                log_hr = predictors.weigh(law.terms, law.weights).add_(predictors.by_arm(law.arm_log_hr))
-            timed[kind, name, ""] = phases.score(score[kind, name, ""], log_hr, predictors)
+            timed[kind, name, ""] = phases.score(score[kind, name, ""], self.log_hr(kind, name, predictors), predictors)
         return super().observed(timed, predictors)
 
     def options(self) -> dict[str, Any]:
@@ -133,6 +127,7 @@ def fit_phases(
     reference: int,
     arm: NDArray[np.int64],
     design: Float[Tensor, "patient term"],
+    companions: Companions | None = None,
     like: FittedOutcomes | None = None,
 ) -> TimedOutcomes:
     """The outcomes with phases where the evidence asks for them, and then `calibrated` again.
@@ -147,19 +142,24 @@ def fit_phases(
     """
     found: dict[tuple[str, str], Phases] = {}
     before = like.phases if isinstance(like, TimedOutcomes) else {}
+    levels = {} if companions is None else {name: torch.from_numpy(index) for name, index in companions.index.items()}
+    predictors = DesignPredictors(design, torch.from_numpy(arm), outcomes.names, levels)
     straight = [place for place, term in enumerate(_terms(outcomes)) if term.kind != "bend"]
     for name, (time, event) in events.items():
         seen = ~np.isnan(time) & ~np.isnan(event)
-        fit = _Fit(outcomes, name, time[seen], event[seen], arm[seen], design[torch.from_numpy(seen)], straight, reference)
+        log_hr = {
+            kind: outcomes.log_hr(kind, name, predictors).numpy()[seen] for kind in ("event", "censoring") if kind == "event" or name in outcomes.censoring
+        }
+        fit = _Fit(outcomes, name, time[seen], event[seen], arm[seen], design[torch.from_numpy(seen)], log_hr, straight, reference)
         for kind in ("event", "censoring"):
-            if kind == "event" or name in outcomes.censoring:
+            if kind in log_hr:
                 phases = fit.phases(kind, before.get((kind, name)))
                 if phases is not None:
                     found[kind, name] = phases
     timed = _with_phases(outcomes, found)
     if not found:
         return timed
-    return _with_phases(calibrated(timed, design=design, arm=arm, values=values), found)
+    return _with_phases(calibrated(timed, design=design, arm=arm, values=values, companions=companions), found)
 
 
 def _terms(outcomes: FittedOutcomes) -> tuple[Term, ...]:
@@ -177,11 +177,12 @@ class _Fit:
         event: Array,
         arm: NDArray[np.int64],
         design: Float[Tensor, "patient term"],
+        log_hr: Mapping[str, Array],
         straight: Sequence[int],
         reference: int,
     ):
         self.outcomes, self.name, self.time, self.event, self.arm, self.straight = outcomes, name, time, event, arm, list(straight)
-        self.x, self.reference = design.numpy(), reference
+        self.x, self.log_hr, self.reference = design.numpy(), log_hr, reference
 
     def phases(self, kind: str, like: Phases | None) -> Phases | None:
         """The phases of an event or its censoring; None where there is one, or the evidence asks for none."""
@@ -189,7 +190,7 @@ class _Fit:
         terms = outcomes.events[self.name].terms
         treated = [place for place in range(len(names)) if place != self.reference and kind == "censoring"]
         ended = self.event == (1.0 if kind == "event" else 0.0)
-        log_hr, corners = self._event() if kind == "event" else self._censoring()
+        corners = outcomes.events[self.name].breaks if kind == "event" else outcomes.censoring[self.name].times
         ends = _ends(np.unique(corners), self.time[ended], ENDS[kind])
         if not len(ends):
             return None
@@ -201,7 +202,7 @@ class _Fit:
         edges = (0.0, *ends, np.inf)
         for place in range(len(ends) + 1):
             smooth, jump, came = self._in_phase(kind, ended, edges[place], edges[place + 1])
-            risk = np.exp(log_hr)
+            risk = np.exp(self.log_hr[kind])
             regression = _Regression(x, smooth * risk, jump * risk, came)
             tried = SCALES if like is None or len(like.scales) <= place else (like.scales[place],)
             wanted = regression.wanted(spread)
@@ -218,18 +219,6 @@ class _Fit:
             return None
         reached = {name: tuple(self._hazard(kind, place, np.array(ends)).tolist()) for place, name in enumerate(names)}
         return Phases(reached, tuple(levels), terms, tuple(rows), tuple(shifts), tuple(scales))
-
-    def _event(self) -> tuple[Array, Sequence[float]]:
-        """(linear predictor of each patient, corners of the hazard)."""
-        event: FittedEvent = self.outcomes.events[self.name]
-        total = self.x @ np.array(event.varied.weights)
-        for name, row in event.varied.modifiers.items():
-            total = total + (self.arm == self.outcomes.names.index(name)) * (self.x @ np.array(row))
-        return np.asarray(total), event.breaks
-
-    def _censoring(self) -> tuple[Array, Sequence[float]]:
-        law: FittedCensoring = self.outcomes.censoring[self.name]
-        return self.x @ np.array(law.weights) + np.array([law.arm_log_hr[name] for name in self.outcomes.names])[self.arm], law.times
 
     def _hazard(self, kind: str, arm: int, t: Array, *, before: bool = False) -> Array:
         """The cumulative hazard at linear predictor 0 in an arm (`before`: an atom at t)."""

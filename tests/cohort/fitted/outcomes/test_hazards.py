@@ -25,7 +25,7 @@ def _regression() -> HazardRegression:
 
 def test_gradient_and_information_are_those_of_the_likelihood():
     regression = _regression()
-    assert regression.sizes == {"log_hazard": 4, "log_hr": 2, "weights": 2, "modifiers": 2, "steps": 6}  # bends modify nothing
+    assert regression.sizes == {"log_hazard": 4, "log_hr": 2, "weights": 2, "modifiers": 2, "levels": 0, "steps": 6}  # bends modify nothing
     rng = np.random.default_rng(2)
     theta = regression.centre() + rng.normal(scale=0.3, size=sum(regression.sizes.values()))
     _, gradient, information = regression.log_likelihood(theta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trialsim.cohort.fitted.outcomes.censoring import FittedCensoring
+from trialsim.cohort.fitted.outcomes.companions import Companions
 from trialsim.cohort.fitted.outcomes.events import FittedEvent
 from trialsim.cohort.fitted.outcomes.fitting import fit_outcomes
 from trialsim.cohort.fitted.outcomes.missing import FittedMissing
@@ -10,4 +11,4 @@ from trialsim.cohort.fitted.outcomes.outcomes import FittedOutcomes
 from trialsim.cohort.fitted.outcomes.spread import Spread
 from trialsim.cohort.fitted.outcomes.values import FittedValue
 
-__all__ = ["FittedCensoring", "FittedEvent", "FittedMissing", "FittedOutcomes", "FittedValue", "Spread", "fit_outcomes"]
+__all__ = ["Companions", "FittedCensoring", "FittedEvent", "FittedMissing", "FittedOutcomes", "FittedValue", "Spread", "fit_outcomes"]

@@ -13,6 +13,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from trialsim.cohort.fitted.margins import Array
+from trialsim.cohort.fitted.outcomes.companions import Companions
 from trialsim.cohort.fitted.outcomes.missing import FittedMissing
 from trialsim.cohort.fitted.outcomes.outcomes import FittedOutcomes, Outcome
 from trialsim.cohort.fitted.outcomes.predictor import DesignPredictors
@@ -21,7 +22,14 @@ from trialsim.cohort.fitted.outcomes.values import FittedValue
 DRAWS, ROUNDS, FEWEST = 60_000, 2, 20
 
 
-def calibrated(outcomes: FittedOutcomes, *, design: Float[Tensor, "patient term"], arm: NDArray[np.int64], values: Mapping[Outcome, Array]) -> FittedOutcomes:
+def calibrated(
+    outcomes: FittedOutcomes,
+    *,
+    design: Float[Tensor, "patient term"],
+    arm: NDArray[np.int64],
+    values: Mapping[Outcome, Array],
+    companions: Companions | None = None,
+) -> FittedOutcomes:
     """The outcomes with each arm's mean, and its share of missing values, moved to where the data have them.
 
     Regressions see the values that are there, as if a missing one said nothing. But the copula ties a value to whether
@@ -39,7 +47,8 @@ def calibrated(outcomes: FittedOutcomes, *, design: Float[Tensor, "patient term"
     own = [torch.randn(n, generator=generator, dtype=torch.float64) for _ in outcomes.scored]
     outcomes.residuals.mix(own, [torch.randn(n, generator=generator, dtype=torch.float64) for _ in range(outcomes.residuals.n_factors)])
     who = np.tile(arm, repeats)
-    predictors = DesignPredictors(design.repeat(repeats, 1), torch.from_numpy(who), outcomes.names)
+    levels = {} if companions is None else {name: torch.from_numpy(np.tile(index, repeats)) for name, index in companions.index.items()}
+    predictors = DesignPredictors(design.repeat(repeats, 1), torch.from_numpy(who), outcomes.names, levels)
     for _ in range(ROUNDS):
         drawn = outcomes.observed(dict(zip(outcomes.scored, own, strict=True)), predictors)
         fitted, missing = dict(outcomes.values), dict(outcomes.missing)

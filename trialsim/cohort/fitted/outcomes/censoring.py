@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term
+from trialsim.cohort.fitted.outcomes.companions import LEVEL_SCALES, Effects, LevelDesign, effects_as_json, effects_from_json
 from trialsim.cohort.fitted.outcomes.effects import ArmDesign
 from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, breaks_at, equal_shares, nice_step
 from trialsim.cohort.fitted.outcomes.newton import Array
@@ -30,7 +31,7 @@ class FittedCensoring:
 
     Its cumulative hazard at linear predictor 0 is linear between `times` (days, from 0), where it reaches `reached`; two
     equal times are a jump, an atom at which many are censored together. At the last time everybody is. `arm_log_hr`, `terms` and `weights`
-    multiply it as in an event.
+    multiply it as in an event, `companions` as in a `VariedHazard`.
     """
 
     times: tuple[float, ...]
@@ -39,6 +40,8 @@ class FittedCensoring:
     terms: tuple[Term, ...]
     weights: tuple[float, ...]
     prior_scale: float
+    companions: Effects = field(default_factory=dict)
+    level_scale: float = 0.0
 
     def cumulative_hazard(self, t: Array) -> Array:
         """At linear predictor 0, just before an atom; for t up to the last time."""
@@ -65,6 +68,8 @@ class FittedCensoring:
             "terms": [term.as_json() for term in self.terms],
             "weights": list(self.weights),
             "prior_scale": self.prior_scale,
+            "companions": effects_as_json(self.companions),
+            "level_scale": self.level_scale,
         }
 
     @classmethod
@@ -77,6 +82,8 @@ class FittedCensoring:
             terms=tuple(Term.from_json(term) for term in given["terms"]),
             weights=tuple(given["weights"]),
             prior_scale=given["prior_scale"],
+            companions=effects_from_json(given["companions"]),
+            level_scale=given["level_scale"],
         )
 
 
@@ -90,6 +97,8 @@ def fit_censoring(
     terms: tuple[Term, ...],
     design: Float[Tensor, "patient term"],
     prior_scales: Sequence[float] = PRIOR_SCALES,
+    levels: LevelDesign | None = None,
+    level_scales: Sequence[float] = LEVEL_SCALES,
 ) -> FittedCensoring | None:
     """The law of the censoring time, an event of its own which the event of interest censors; None where nobody is censored.
 
@@ -110,8 +119,9 @@ def fit_censoring(
     breaks = breaks_at(free, longest, shares=equal_shares(pieces), known=time, parts=_PARTS) if len(free) else np.zeros(0)
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
     follow = _with_atoms(Follow.of(time, ended * ~np.isin(time, atoms), breaks, arm_design), time, ended, atoms)
-    regression = HazardRegression.of(follow, arm_design, x, terms)
-    mode, scales = regression.best(prior_scales, (0.0,), (0.0,))
+    levels = levels or LevelDesign.of(None, arms=arms, arm=arm)
+    regression = HazardRegression.of(follow, arm_design, x, terms, levels.columns[seen])
+    mode, scales = regression.best(prior_scales, levels=level_scales)
     hazard, weights = np.exp(mode.place[: regression.n_pieces]), mode.place[regression.n_pieces :][: regression.columns.shape[1]]
     risk = np.exp(regression.columns @ weights)
     jumps = [_jump(risk * follow.exposure[:, place], follow.events[:, place].sum()) for place in range(len(breaks) + 1, regression.n_pieces)]
@@ -125,6 +135,8 @@ def fit_censoring(
         terms=terms,
         weights=tuple(weights[len(names) : len(names) + len(terms)].tolist()),
         prior_scale=scales.weights,
+        companions=levels.effects(weights[regression.columns.shape[1] - regression.n_levels :]),
+        level_scale=scales.levels,
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from trialsim.cohort.fitted.columns import Array
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, weigh
 from trialsim.cohort.fitted.inference import Posterior, fit_laplace
+from trialsim.cohort.fitted.outcomes.companions import LEVEL_SCALES, LevelDesign
 from trialsim.cohort.fitted.outcomes.effects import MODIFIER_SCALES, STEP_SCALES, ArmDesign
 from trialsim.cohort.fitted.outcomes.hazards import Follow, HazardRegression, Scales, breaks_at, equal_shares
 from trialsim.cohort.fitted.outcomes.newton import Mode
@@ -98,6 +99,8 @@ def fit_event(
     prior_scales: Sequence[float] = PRIOR_SCALES,
     modifier_scales: Sequence[float] = MODIFIER_SCALES,
     step_scales: Sequence[float] = STEP_SCALES,
+    levels: LevelDesign | None = None,
+    level_scales: Sequence[float] = LEVEL_SCALES,
 ) -> FittedEvent:
     """A piecewise-exponential proportional-hazards regression, in Pyro with a full-covariance Laplace guide.
 
@@ -109,8 +112,9 @@ def fit_event(
     Normal(0, s / 2), with s the value of largest evidence among `prior_scales`: unshrunk, the predictor of a small or
     noisy data set would spread patients more than their true prognosis does, and so dilute a marginal hazard ratio.
 
-    `varied` adds x_i ω_a, ω ~ Normal(0, m), and steps of an arm's log HR over the pieces, Normal(0, v), with m and v of
-    largest evidence, where 0 stands for none; its mode alone is kept. Scales are found by Newton's method.
+    `varied` adds x_i ω_a, ω ~ Normal(0, m), steps of an arm's log HR over the pieces, Normal(0, v), and what the levels of
+    companions add within their arm (`levels`), Normal(0, l), with m, v and l of largest evidence, where 0 stands for
+    none; its mode alone is kept. Scales are found by Newton's method.
 
     `time` in days and `event` (0/1) are `[patient]`, NaN where missing (the row is masked); `arm` is the place in
     `arms`. The hazard of the last piece continues beyond the data.
@@ -123,9 +127,11 @@ def fit_event(
     x = design[torch.from_numpy(seen)]
     breaks = breaks_at(time[event == 1], float(time.max()), shares=_shares(int((event == 1).sum())), known=time)
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
-    regression = HazardRegression.of(Follow.of(time, event, breaks, arm_design), arm_design, x, terms)
-    alike, scales = regression.best(prior_scales, (0.0,), (0.0,))
+    levels = levels or LevelDesign.of(None, arms=arms, arm=arm)
+    regression = HazardRegression.of(Follow.of(time, event, breaks, arm_design), arm_design, x, terms, levels.columns[seen])
+    alike, scales = regression.best(prior_scales)
     posterior = _posterior(regression, alike.place, scales)
+    varied, chosen = regression.best((scales.weights,), modifier_scales, step_scales, level_scales, start=alike.place)
     names = arm_design.others
     log_hr = dict(zip(names, posterior.mode["log_hr"].tolist() if names else [], strict=True))
     return FittedEvent(
@@ -137,7 +143,7 @@ def fit_event(
         weights=tuple(posterior.mode["weights"].tolist()) if terms else (),
         prior_scale=scales.weights,
         posterior=posterior,
-        varied=_varied(regression, arm_design, arms, *regression.best((scales.weights,), modifier_scales, step_scales, start=alike.place)),
+        varied=_varied(regression, arm_design, levels, arms, varied, chosen),
     )
 
 
@@ -147,7 +153,7 @@ def _shares(n_events: int) -> Array:
     return np.concatenate(([share for share in EARLY if share * n_events >= _FEWEST_EARLY], eighths))
 
 
-def _varied(regression: HazardRegression, arm_design: ArmDesign, arms: tuple[str, ...], mode: Mode, scales: Scales) -> VariedHazard:
+def _varied(regression: HazardRegression, arm_design: ArmDesign, levels: LevelDesign, arms: tuple[str, ...], mode: Mode, scales: Scales) -> VariedHazard:
     parts = dict(zip(regression.sizes, np.split(mode.place, np.cumsum(list(regression.sizes.values()))[:-1]), strict=True))
     log_hazard = parts["log_hazard"] + regression.steps(mode.place, regression.contrasts()) + np.append(0.0, parts["log_hr"])[:, None]
     row = {name: place + 1 for place, name in enumerate(arm_design.others)}
@@ -157,6 +163,8 @@ def _varied(regression: HazardRegression, arm_design: ArmDesign, arms: tuple[str
         modifiers=arm_design.by_arm(parts["modifiers"]),
         modifier_scale=scales.modifiers,
         step_scale=scales.steps,
+        companions=levels.effects(parts["levels"]),
+        level_scale=scales.levels,
     )
 
 

@@ -18,6 +18,7 @@ from trialsim.cohort.fitted.links import nearest_correlation
 from trialsim.cohort.fitted.margins import Array, Scores
 from trialsim.cohort.fitted.outcomes.calibration import calibrated
 from trialsim.cohort.fitted.outcomes.censoring import FittedCensoring, fit_censoring
+from trialsim.cohort.fitted.outcomes.companions import Companions, Effects, LevelDesign
 from trialsim.cohort.fitted.outcomes.events import FittedEvent, fit_event
 from trialsim.cohort.fitted.outcomes.missing import RARE, FittedMissing, fit_missing
 from trialsim.cohort.fitted.outcomes.outcomes import FittedOutcomes, Outcome
@@ -41,13 +42,15 @@ def fit_outcomes(
     arm: NDArray[np.int64],
     terms: tuple[Term, ...],
     design: Float[Tensor, "patient term"],
+    companions: Companions | None = None,
     like: FittedOutcomes | None = None,
 ) -> FittedOutcomes:
     """Every outcome given the baseline and the arm, then the copula of what is left, then `calibrated`.
 
     `events` are (time in days, event 0/1), `values` by outcome and visit, all `[patient]` with NaN where missing;
     `baselines` name the covariate that is an outcome's value at baseline. `arm` is each patient's place in `arms`;
-    `terms` and `design` see their baseline, complete. `like`, fitted to other rows of the same data, gives the scales of
+    `terms` and `design` see their baseline, complete. `companions` divide arms: what their levels add within an arm is shrunk to
+    none unless the evidence asks for it, and no trial sees it. `like`, fitted to other rows of the same data, gives the scales of
     the priors and where the climb of the copula starts, so that fitting again takes a fraction of the time.
 
     Values are treated as continuous (binary and ordinal ones come out as numbers between their levels). Raises DataError
@@ -60,7 +63,8 @@ def fit_outcomes(
     if still:
         raise DataError([Problem(f'the outcome "{name}" has no follow-up: no time is above 0') for name in still])
     common: dict[str, Any] = {"arms": arms, "reference": reference, "arm": arm, "terms": terms, "design": design}
-    fits = _Fits(arm=arm, arms=arms, design=design, common=common, like=like)
+    common["levels"] = LevelDesign.of(companions, arms=arms, arm=arm)
+    fits = _Fits(arm=arm, arms=arms, design=design, companions=companions, common=common, like=like)
     for name, (time, event) in events.items():
         fits.event(name, time, event)
     for key, value in values.items():
@@ -72,7 +76,7 @@ def fit_outcomes(
         fits.gone(key, np.isnan(value), follow_up)
     for name, (time, event) in events.items():
         fits.gone((name, ""), np.isnan(time) | np.isnan(event), {})
-    return calibrated(fits.together(), design=design, arm=arm, values=values)
+    return calibrated(fits.together(), design=design, arm=arm, values=values, companions=companions)
 
 
 class _Fits:
@@ -84,10 +88,12 @@ class _Fits:
         arm: NDArray[np.int64],
         arms: tuple[str, ...],
         design: Float[Tensor, "patient term"],
+        companions: Companions | None,
         common: dict[str, Any],
         like: FittedOutcomes | None,
     ):
         self.arm, self.arms, self.x, self.common, self.like = arm, arms, design.numpy(), common, like
+        self.companions = companions or Companions({}, {})
         self.events: dict[str, FittedEvent] = {}
         self.values: dict[Outcome, FittedValue] = {}
         self.censoring: dict[str, FittedCensoring] = {}
@@ -101,14 +107,23 @@ class _Fits:
             return {}
         scales: dict[str, Any] = {"prior_scales": (before.prior_scale,)}
         if isinstance(before, FittedEvent | FittedValue):
-            scales["modifier_scales"] = (before.varied.modifier_scale,)
+            scales |= {"modifier_scales": (before.varied.modifier_scale,), "level_scales": (before.varied.level_scale,)}
+        else:
+            scales["level_scales"] = (before.level_scale,)
         return scales | ({"step_scales": (before.varied.step_scale,)} if isinstance(before, FittedEvent) else {})
 
-    def _predictor(self, weights: Sequence[float], modifiers: Mapping[str, tuple[float, ...]]) -> Array:
-        total = self.x @ np.array(weights)
+    def _predictor(self, weights: Sequence[float], modifiers: Mapping[str, tuple[float, ...]], effects: Effects) -> Array:
+        total = self.x @ np.array(weights) + self._by_companion(effects)
         for arm, row in modifiers.items():
             total += (self.arm == self.arms.index(arm)) * (self.x @ np.array(row))
         return np.asarray(total)
+
+    def _by_companion(self, effects: Effects) -> Array:
+        total = np.zeros(len(self.arm))
+        for name, rows in effects.items():
+            for arm, row in rows.items():
+                total += (self.arm == self.arms.index(arm)) * np.append(row, 0.0)[self.companions.index[name]]  # −1 is the last, 0
+        return total
 
     def _by_arm(self, numbers: Mapping[str, float] | Mapping[str, tuple[float, ...]]) -> Array:
         return np.array([numbers[arm] for arm in self.arms])[self.arm]
@@ -118,7 +133,8 @@ class _Fits:
         fitted = fit_event(time, event, **self.common, **self._scales(self.like.events.get(name) if self.like else None))
         edges = np.array((0.0, *fitted.breaks))
         exposure = np.clip(time[:, None] - edges, 0.0, np.append(np.diff(edges), np.inf))
-        hazard = (exposure * self._by_arm(fitted.varied.hazards)).sum(1) * np.exp(self._predictor(fitted.varied.weights, fitted.varied.modifiers))
+        risk = np.exp(self._predictor(fitted.varied.weights, fitted.varied.modifiers, fitted.varied.companions))
+        hazard = (exposure * self._by_arm(fitted.varied.hazards)).sum(1) * risk
         self.events[name] = fitted
         self.scores["event", name, ""] = time_scores(hazard, hazard, event == 1, ~np.isnan(time) & ~np.isnan(event))
 
@@ -127,7 +143,7 @@ class _Fits:
         fitted = fit_censoring(time, event, **self.common, **self._scales(self.like.censoring.get(name) if self.like else None))
         if fitted is None:
             return
-        risk = np.exp(self._predictor(fitted.weights, {}) + self._by_arm(fitted.arm_log_hr))
+        risk = np.exp(self._predictor(fitted.weights, {}, fitted.companions) + self._by_arm(fitted.arm_log_hr))
         before, after = (law(time) * risk for law in (fitted.cumulative_hazard, fitted.cumulative_hazard_after))
         self.censoring[name] = fitted
         self.scores["censoring", name, ""] = time_scores(before, after, event == 0, ~np.isnan(time) & ~np.isnan(event))
@@ -135,7 +151,7 @@ class _Fits:
     def value(self, key: Outcome, value: Array, baseline: str | None) -> None:
         """A value, its spread, and its scores."""
         fitted = fit_value(value, baseline=baseline, **self.common, **self._scales(self.like.values.get(key) if self.like else None))
-        mean = self._predictor(fitted.varied.weights, fitted.varied.modifiers) + self._by_arm(fitted.varied.means)
+        mean = self._predictor(fitted.varied.weights, fitted.varied.modifiers, fitted.varied.companions) + self._by_arm(fitted.varied.means)
         others = tuple(fitted.difference_sd)
         treated = np.stack([self.arm == self.arms.index(other) for other in others], axis=1).astype(np.float64) if others else np.zeros((len(value), 0))
         positive = bool(np.nanmin(value) >= 0)

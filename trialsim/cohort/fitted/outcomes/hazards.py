@@ -49,19 +49,20 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """Prior SDs that the evidence chooses: of prognostic weights, of what modifies an effect, and of an effect's steps in time."""
+    """Prior SDs that the evidence chooses: of prognostic weights, of what modifies an effect, of its steps in time, and of companions' levels."""
 
     weights: float
     modifiers: float = 0.0
     steps: float = 0.0
+    levels: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class HazardRegression:
-    """log λ_j(x, a) = η_j + σ_aj + γ_a + x·β + x·ω_a, its priors, and its likelihood with derivatives.
+    """log λ_j(x, a) = η_j + σ_aj + γ_a + x·β + x·ω_a + z·ν, its priors, and its likelihood with derivatives.
 
-    Parameters are in the order η, γ, β, ω, τ (arm by arm, τ and ω of arms other than the reference). `columns`
-    `[patient, parameter]` are those of γ, β and ω. Steps are σ_a = B τ_a with B `[piece, piece − 1]` orthonormal and
+    Parameters are in the order η, γ, β, ω, ν, τ (arm by arm, τ and ω of arms other than the reference). `columns`
+    `[patient, parameter]` are those of γ, β, ω and ν (z are the levels of companions, see `LevelDesign`). Steps are σ_a = B τ_a with B `[piece, piece − 1]` orthonormal and
     orthogonal to the pieces' events: an arm's steps average to 0 over the events, so that γ stays its log hazard ratio.
     """
 
@@ -69,10 +70,14 @@ class HazardRegression:
     columns: Array
     n_arms: int
     terms: tuple[Term, ...]
+    n_levels: int = 0
 
     @classmethod
-    def of(cls, follow: Follow, arms: ArmDesign, design: Float[Tensor, "patient term"], terms: tuple[Term, ...]) -> HazardRegression:
-        return cls(follow, np.concatenate((arms.treated, design.numpy(), arms.modifiers), axis=1), len(arms.others), terms)
+    def of(
+        cls, follow: Follow, arms: ArmDesign, design: Float[Tensor, "patient term"], terms: tuple[Term, ...], levels: Array | None = None
+    ) -> HazardRegression:
+        z = np.zeros((len(design), 0)) if levels is None else levels
+        return cls(follow, np.concatenate((arms.treated, design.numpy(), arms.modifiers, z), axis=1), len(arms.others), terms, z.shape[1])
 
     @property
     def n_pieces(self) -> int:
@@ -81,12 +86,13 @@ class HazardRegression:
     @property
     def sizes(self) -> dict[str, int]:
         """How many parameters each site has, in order."""
-        n_modifiers = int(self.columns.shape[1]) - self.n_arms - len(self.terms)
+        n_modifiers = int(self.columns.shape[1]) - self.n_arms - len(self.terms) - self.n_levels
         return {
             "log_hazard": self.n_pieces,
             "log_hr": self.n_arms,
             "weights": len(self.terms),
             "modifiers": n_modifiers,
+            "levels": self.n_levels,
             "steps": self.n_arms * (self.n_pieces - 1),
         }
 
@@ -103,8 +109,8 @@ class HazardRegression:
         """The prior SDs under these scales."""
         sizes = self.sizes
         fixed = np.concatenate((np.full(self.n_pieces, HAZARD_SD), np.full(self.n_arms, EFFECT_SD)))
-        chosen = (prior_sd(self.terms).numpy() * scales.weights, np.full(sizes["modifiers"], scales.modifiers), np.full(sizes["steps"], scales.steps))
-        return np.concatenate((fixed, *chosen))
+        chosen = [np.full(sizes[site], getattr(scales, site)) for site in ("modifiers", "levels", "steps")]
+        return np.concatenate((fixed, prior_sd(self.terms).numpy() * scales.weights, *chosen))
 
     def log_likelihood(self, theta: Array) -> tuple[float, Array, Array]:
         """Σ δ (η_j + σ_aj + z β) − Σ_j E_ij exp(η_j + σ_aj + z β), its gradient and negative Hessian."""
@@ -138,13 +144,22 @@ class HazardRegression:
         tau = theta[self.n_pieces + self.columns.shape[1] :].reshape(self.n_arms, self.n_pieces - 1)
         return np.concatenate((np.zeros((1, self.n_pieces)), tau @ basis.T))
 
-    def best(self, weights: Sequence[float], modifiers: Sequence[float], steps: Sequence[float], *, start: Array | None = None) -> tuple[Mode, Scales]:
-        """The mode under the scales of largest evidence: of β first, with effects alike in all patients at all times, then of ω, then of σ."""
+    def best(
+        self,
+        weights: Sequence[float],
+        modifiers: Sequence[float] = (0.0,),
+        steps: Sequence[float] = (0.0,),
+        levels: Sequence[float] = (0.0,),
+        *,
+        start: Array | None = None,
+    ) -> tuple[Mode, Scales]:
+        """The mode under the scales of largest evidence: of β first, with effects alike in all patients at all times, then of ω, of σ, of ν."""
         sizes = self.sizes
         options = {
             "weights": weights if self.terms else (1.0,),
             "modifiers": modifiers if sizes["modifiers"] else (0.0,),
             "steps": steps if sizes["steps"] else (0.0,),
+            "levels": levels if sizes["levels"] else (0.0,),
         }
         found, start = Scales(*(choice[0] for choice in options.values())), self.centre() if start is None else start
         mode: Mode | None = None

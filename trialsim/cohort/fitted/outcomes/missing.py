@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.special import log_ndtr, ndtri
 from torch import Tensor
 
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, prior_sd
+from trialsim.cohort.fitted.outcomes.companions import LEVEL_SCALES, Effects, LevelDesign, effects_as_json, effects_from_json
 from trialsim.cohort.fitted.outcomes.effects import ArmDesign
 from trialsim.cohort.fitted.outcomes.hazards import nice_step
 from trialsim.cohort.fitted.outcomes.newton import Array, best_scale
@@ -26,7 +27,7 @@ _SHARE, _COUNT, _STEPS = 0.97, 20, 100
 
 @dataclass(frozen=True, slots=True)
 class FittedMissing:
-    """A cell is missing where its score is below `intercept` + its arm's `arm_shift` + the weighted terms (on the probit scale).
+    """A cell is missing where its score is below `intercept` + its arm's `arm_shift` + the weighted terms + what companions add (on the probit scale).
 
     It is also missing for patients censored before `before` days: their value would have come later.
     """
@@ -38,6 +39,8 @@ class FittedMissing:
     prior_scale: float
     follows: str | None = None
     before: float = 0.0
+    companions: Effects = field(default_factory=dict)
+    level_scale: float = 0.0
 
     def store(self) -> dict[str, Any]:
         """As JSON."""
@@ -49,6 +52,8 @@ class FittedMissing:
             "prior_scale": self.prior_scale,
             "follows": self.follows,
             "before": self.before,
+            "companions": effects_as_json(self.companions),
+            "level_scale": self.level_scale,
         }
 
     @classmethod
@@ -62,6 +67,8 @@ class FittedMissing:
             prior_scale=given["prior_scale"],
             follows=given["follows"],
             before=given["before"],
+            companions=effects_from_json(given["companions"]),
+            level_scale=given["level_scale"],
         )
 
 
@@ -75,11 +82,13 @@ def fit_missing(
     design: Float[Tensor, "patient term"],
     follow_up: Mapping[str, tuple[Array, Array]],
     prior_scales: Sequence[float] = PRIOR_SCALES,
+    levels: LevelDesign | None = None,
+    level_scales: Sequence[float] = LEVEL_SCALES,
 ) -> tuple[FittedMissing, Array]:
     """The law of a missing cell, and each patient's threshold `[patient]` (NaN where the cell had to be missing).
 
     First the day before which (nearly) all of the censored lack the value, if there is one, in any of the events' `follow_up` (time, event);
-    then, among the others, a probit regression P(missing) = Φ(α + δ_a + x β) with the priors of a value's regression,
+    then, among the others, a probit regression P(missing) = Φ(α + δ_a + x β + z ν) with the priors of a value's regression,
     its mode by Newton's method. With fewer than 20 missing cells there are no covariates.
     """
     follows, before = _never_seen(missing, follow_up)
@@ -91,7 +100,9 @@ def fit_missing(
     used = terms if missing[free].sum() >= _PER_TERM and (~missing[free]).sum() >= _PER_TERM else ()
     x = design.numpy()[free][:, : len(used)]
     treated = shift.treated if used else shift.treated[:, :0]
-    columns = np.concatenate((np.ones((len(x), 1)), treated, x), axis=1)
+    levels = levels or LevelDesign.of(None, arms=arms, arm=arm)
+    z = levels.columns[free] if used else levels.columns[free][:, :0]
+    columns = np.concatenate((np.ones((len(x), 1)), treated, x, z), axis=1)
     sign = np.where(missing[free], 1.0, -1.0)
     prior = prior_sd(used).numpy()
     start = np.zeros(columns.shape[1])
@@ -103,14 +114,17 @@ def fit_missing(
         mills = np.exp(-0.5 * at**2 - log_p) / np.sqrt(2.0 * np.pi)
         return float(log_p.sum()), columns.T @ (sign * mills), (columns * (mills * (mills + at))[:, None]).T @ columns
 
-    def sd_of(scale: float) -> Array:
-        return np.concatenate((np.full(1 + treated.shape[1], _FIXED_SD), prior * scale))
+    def sd_of(scale: float, level_scale: float = 0.0) -> Array:
+        return np.concatenate((np.full(1 + treated.shape[1], _FIXED_SD), prior * scale, np.full(z.shape[1], level_scale)))
 
     scales = prior_scales if used else (1.0,)
+    level_scales = level_scales if z.shape[1] else (0.0,)
     mode, place = best_scale(log_likelihood, start, centre=np.zeros_like(start), sds=[sd_of(scale) for scale in scales])
+    scale = scales[place]
+    mode, place = best_scale(log_likelihood, mode.place, centre=np.zeros_like(start), sds=[sd_of(scale, each) for each in level_scales])
     names = shift.others if used else ()
     shifts = dict(zip(names, mode.place[1 : 1 + len(names)].tolist(), strict=True))
-    weights = mode.place[1 + len(names) :]
+    weights = mode.place[1 + len(names) :][: len(used)]
     threshold = np.full(len(missing), np.nan)
     threshold[free] = columns @ mode.place
     law = FittedMissing(
@@ -118,9 +132,11 @@ def fit_missing(
         arm_shift={name: shifts.get(name, 0.0) for name in arms},
         terms=used,
         weights=tuple(weights.tolist()),
-        prior_scale=scales[place],
+        prior_scale=scale,
         follows=follows,
         before=before,
+        companions=levels.effects(mode.place[len(mode.place) - z.shape[1] :]) if z.shape[1] else {},
+        level_scale=level_scales[place],
     )
     return law, threshold
 

@@ -55,12 +55,17 @@ class FittedOutcomes:
     residuals: GaussianFactors
 
     def synthesise(
-        self, cohort: Cohort, arm: Int[Tensor, "replicate patient"], streams: Streams, block: Block
+        self,
+        cohort: Cohort,
+        arm: Int[Tensor, "replicate patient"],
+        streams: Streams,
+        block: Block,
+        companions: Mapping[str, Int[Tensor, "replicate patient"]] | None = None,
     ) -> dict[Outcome, Float[Tensor, "replicate patient"]]:
-        """What is observed of every patient of a cohort under the arm they are in.
+        """What is observed of every patient of a cohort under the arm they are in, and at the levels of its `companions` (−1: missing).
 
         Keys: (event, "time") in days and (event, "event") 0 or 1, NaN where missing; (outcome, visit), NaN where
-        missing. A patient's numbers are a pure function of the seed, the replicate, their place and their baseline:
+        missing. A patient's numbers are a pure function of the seed, the replicate, their place, their baseline and arm:
         scores come from the streams `outcome/<id>` (events), `outcome/<id>.<visit>`, `censoring/<id>`,
         `missing/<id>.<visit>` and what they share from `outcome/fitted.factor.<m>`.
         """
@@ -70,13 +75,14 @@ class FittedOutcomes:
         found = {key: torch.empty(arm.shape, dtype=torch.float64, device=arm.device) for key in self._keys()}
         flat = {key: column.view(-1) for key, column in found.items()}
         columns = {name: column.expand(arm.shape).reshape(-1) for name, column in cohort.columns.items()}
-        whom = arm.reshape(-1)
+        whom, others = arm.reshape(-1), {name: level.reshape(-1) for name, level in (companions or {}).items()}
         step = IN_CACHE if arm.device.type == "cpu" else max(whom.numel(), 1)
         for first in range(0, whom.numel(), step):
             rows = slice(first, first + step)
             own = [score.view(-1)[rows] for score in scores]
             self.residuals.mix(own, [factor.view(-1)[rows] for factor in factors])
-            predictors = CohortPredictors({name: column[rows] for name, column in columns.items()}, whom[rows], self.names)
+            here, levels = ({name: column[rows] for name, column in each.items()} for each in (columns, others))
+            predictors = CohortPredictors(here, whom[rows], self.names, levels)
             for key, column in self.observed(dict(zip(self.scored, own, strict=True)), predictors).items():
                 flat[key][rows] = column
         return found
@@ -84,22 +90,32 @@ class FittedOutcomes:
     def _keys(self) -> list[Outcome]:
         return [(event, part) for event in self.events for part in ("time", "event")] + list(self.values)
 
+    def log_hr(self, kind: str, name: str, predictors: Predictors) -> Float[Tensor, "patient"]:
+        """The linear predictor of an `event` or its `censoring`, against the average patient (of the arm for an event, of the reference arm else)."""
+        if kind == "event":
+            event = self.events[name]
+            effects = event.varied.companions
+            found = predictors.varied(event.terms, event.varied.weights, event.varied.modifiers)
+        else:
+            law = self.censoring[name]
+            effects = law.companions
+            found = predictors.weigh(law.terms, law.weights).add_(predictors.by_arm(law.arm_log_hr))
+        return found.add_(predictors.by_companion(effects))
+
     def observed(self, score: Mapping[Scored, Tensor], predictors: Predictors) -> dict[Outcome, Tensor]:
         """The outcomes of some patients whose scores are given."""
         found: dict[Outcome, Tensor] = {}
         for name, event in self.events.items():
-            log_hr = predictors.varied(event.terms, event.varied.weights, event.varied.modifiers)
-            time = _event_time(event, _hazard(score["event", name, ""], log_hr), predictors.arm)
+            time = _event_time(event, _hazard(score["event", name, ""], self.log_hr("event", name, predictors)), predictors.arm)
             happened = torch.ones_like(time)
             if name in self.censoring:
-                law = self.censoring[name]
-                log_hr = predictors.weigh(law.terms, law.weights).add_(predictors.by_arm(law.arm_log_hr))
-                end = law.time(_hazard(score["censoring", name, ""], log_hr))
+                end = self.censoring[name].time(_hazard(score["censoring", name, ""], self.log_hr("censoring", name, predictors)))
                 happened = (time <= end).to(torch.float64)
                 time = torch.minimum(time, end)
             found[name, "time"], found[name, "event"] = time, happened
         for key, value in self.values.items():
             mean = predictors.varied(value.terms, value.varied.weights, value.varied.modifiers).add_(predictors.by_arm(value.varied.means))
+            mean.add_(predictors.by_companion(value.varied.companions))
             spread = self.spreads[key]
             sd = spread.sd(mean, predictors.by_arm(spread.offsets))
             found[key] = _bent(spread.shape.quantile(score["value", *key]).mul_(sd).add_(mean), self.lows.get(key))
@@ -113,6 +129,7 @@ class FittedOutcomes:
         """Whose cell of an outcome is missing, given everybody's events before any of these is."""
         law = self.missing[key]
         threshold = predictors.weigh(law.terms, law.weights).add_(predictors.by_arm(law.arm_shift)).add_(law.intercept)
+        threshold.add_(predictors.by_companion(law.companions))
         cells = score["missing", key[0], key[1]] < threshold
         if law.follows is not None:
             cells |= (found[law.follows, "event"] == 0) & (found[law.follows, "time"] < law.before)

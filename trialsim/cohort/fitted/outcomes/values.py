@@ -15,6 +15,7 @@ from torch import Tensor
 from trialsim.cohort.fitted.columns import Array
 from trialsim.cohort.fitted.features import PRIOR_SCALES, Term, prior_sd, weigh
 from trialsim.cohort.fitted.inference import Posterior, fit_laplace
+from trialsim.cohort.fitted.outcomes.companions import LEVEL_SCALES, LevelDesign
 from trialsim.cohort.fitted.outcomes.effects import MODIFIER_SCALES, ArmDesign
 from trialsim.cohort.fitted.outcomes.newton import best_scale
 from trialsim.cohort.fitted.outcomes.stored import read_posterior, store_posterior
@@ -97,6 +98,8 @@ def fit_value(
     design: Float[Tensor, "patient term"],
     prior_scales: Sequence[float] = PRIOR_SCALES,
     modifier_scales: Sequence[float] = MODIFIER_SCALES,
+    levels: LevelDesign | None = None,
+    level_scales: Sequence[float] = LEVEL_SCALES,
 ) -> FittedValue:
     """A normal regression on baseline terms and arm, in Pyro with a full-covariance Laplace guide.
 
@@ -105,7 +108,7 @@ def fit_value(
     `value` `[patient]` is NaN where missing (the row is masked). Priors, on the scale of SDs of y: α ~ Normal(0, 2),
     δ ~ Normal(0, 2), β as for events (but the weights of the quantity's own baseline have the scale 1: that it
     matters is known, and shrinking it would leave a bend in the residuals), log σ ~ Normal(0, 2). `varied`
-    adds x_i ω_a, as for events.
+    adds x_i ω_a and the levels of companions, as for events.
     σ is one number here, so that the arms' means are those of the data whatever the spread; `fit_spread` refines it.
 
     **Source:** Gelman et al. 2013, Bayesian Data Analysis, chapter 14, doi 10.1201/b16018.
@@ -116,12 +119,15 @@ def fit_value(
     x = design[torch.from_numpy(seen)]
     arm_design = ArmDesign.of(arms=arms, reference=reference, arm=arm[seen], terms=terms, design=x)
     n_arms, n_terms, n_modifiers = len(arm_design.others), len(terms), arm_design.modifiers.shape[1]
-    matrix = np.concatenate((np.ones((len(y), 1)), arm_design.treated, x.numpy(), arm_design.modifiers), axis=1)
+    levels = levels or LevelDesign.of(None, arms=arms, arm=arm)
+    n_levels = levels.columns.shape[1]
+    matrix = np.concatenate((np.ones((len(y), 1)), arm_design.treated, x.numpy(), arm_design.modifiers, levels.columns[seen]), axis=1)
     prior, own = prior_sd(terms).numpy(), np.array([term.column == baseline for term in terms], dtype=bool)
     gram, moment, total = matrix.T @ matrix, matrix.T @ y, float(y @ y)
 
-    def sd_of(scale: float, modifier_scale: float) -> Array:
-        return np.concatenate((np.full(1 + n_arms, _FIXED_SD), prior * np.where(own, 1.0, scale), np.full(n_modifiers, modifier_scale), [_FIXED_SD]))
+    def sd_of(scale: float, modifier_scale: float = 0.0, level_scale: float = 0.0) -> Array:
+        chosen = (prior * np.where(own, 1.0, scale), np.full(n_modifiers, modifier_scale), np.full(n_levels, level_scale))
+        return np.concatenate((np.full(1 + n_arms, _FIXED_SD), *chosen, [_FIXED_SD]))
 
     def log_likelihood(theta: Array) -> tuple[float, Array, Array]:
         b, own = theta[:-1], float(np.exp(2.0 * theta[-1]))
@@ -136,13 +142,16 @@ def fit_value(
 
     start = np.zeros(matrix.shape[1] + 1)
     scales, modifier_scales = (prior_scales if terms else (1.0,)), (modifier_scales if n_modifiers else (0.0,))
-    alike, place = best_scale(log_likelihood, start, centre=start, sds=[sd_of(scale, 0.0) for scale in scales])
+    level_scales = level_scales if n_levels else (0.0,)
+    alike, place = best_scale(log_likelihood, start, centre=start, sds=[sd_of(scale) for scale in scales])
     scale = scales[place]
     n_alike = 1 + n_arms + n_terms
-    posterior = _posterior(matrix[:, :n_alike], y, sd_of(scale, 0.0)[:n_alike], alike.place[:n_alike], float(alike.place[-1]))
+    posterior = _posterior(matrix[:, :n_alike], y, sd_of(scale)[:n_alike], alike.place[:n_alike], float(alike.place[-1]))
     found, sd = posterior.mode["coefficients"] * spread, posterior.sd("coefficients") * spread
     difference = dict(zip(arm_design.others, found[1 : 1 + n_arms].tolist(), strict=True))
     mode, place = best_scale(log_likelihood, alike.place, centre=start, sds=[sd_of(scale, each) for each in modifier_scales])
+    modifier_scale = modifier_scales[place]
+    mode, place = best_scale(log_likelihood, mode.place, centre=start, sds=[sd_of(scale, modifier_scale, each) for each in level_scales])
     b = mode.place[:-1] * spread
     shift = dict(zip(arm_design.others, b[1 : 1 + n_arms].tolist(), strict=True))
     return FittedValue(
@@ -158,8 +167,10 @@ def fit_value(
         varied=VariedMean(
             means={name: float(b[0]) + centre + shift.get(name, 0.0) for name in arms},
             weights=tuple(b[1 + n_arms : n_alike].tolist()),
-            modifiers=arm_design.by_arm(b[n_alike:]),
-            modifier_scale=modifier_scales[place],
+            modifiers=arm_design.by_arm(b[n_alike : n_alike + n_modifiers]),
+            modifier_scale=modifier_scale,
+            companions=levels.effects(b[n_alike + n_modifiers :]),
+            level_scale=level_scales[place],
         ),
     )
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trialsim.cohort.fitted.outcomes.companions import Effects, effects_as_json, effects_from_json
+
 
 @dataclass(frozen=True, slots=True)
 class VariedHazard:
@@ -13,6 +15,7 @@ class VariedHazard:
 
     `weights` β and `modifiers` ω go with the event's terms. `modifier_scale` and `step_scale` are the prior SDs of ω and
     of the steps of a log hazard ratio from piece to piece that the evidence chose; where both are 0, effects are alike.
+    `companions` are log hazards that the levels of companions add within their arm, `level_scale` the prior SD of those.
     """
 
     hazards: Mapping[str, tuple[float, ...]]
@@ -20,6 +23,8 @@ class VariedHazard:
     modifiers: Mapping[str, tuple[float, ...]]
     modifier_scale: float
     step_scale: float
+    companions: Effects
+    level_scale: float
 
     def store(self) -> dict[str, Any]:
         """As JSON."""
@@ -29,6 +34,8 @@ class VariedHazard:
             "modifiers": [[arm, list(row)] for arm, row in self.modifiers.items()],
             "modifier_scale": self.modifier_scale,
             "step_scale": self.step_scale,
+            "companions": effects_as_json(self.companions),
+            "level_scale": self.level_scale,
         }
 
     @classmethod
@@ -40,6 +47,8 @@ class VariedHazard:
             modifiers={arm: tuple(row) for arm, row in given["modifiers"]},
             modifier_scale=given["modifier_scale"],
             step_scale=given["step_scale"],
+            companions=effects_from_json(given["companions"]),
+            level_scale=given["level_scale"],
         )
 
 
@@ -51,6 +60,8 @@ class VariedMean:
     weights: tuple[float, ...]
     modifiers: Mapping[str, tuple[float, ...]]
     modifier_scale: float
+    companions: Effects
+    level_scale: float
 
     def store(self) -> dict[str, Any]:
         """As JSON."""
@@ -59,6 +70,8 @@ class VariedMean:
             "weights": list(self.weights),
             "modifiers": [[arm, list(row)] for arm, row in self.modifiers.items()],
             "modifier_scale": self.modifier_scale,
+            "companions": effects_as_json(self.companions),
+            "level_scale": self.level_scale,
         }
 
     @classmethod
@@ -69,4 +82,6 @@ class VariedMean:
             weights=tuple(given["weights"]),
             modifiers={arm: tuple(row) for arm, row in given["modifiers"]},
             modifier_scale=given["modifier_scale"],
+            companions=effects_from_json(given["companions"]),
+            level_scale=given["level_scale"],
         )
