@@ -264,6 +264,16 @@ def test_without_a_description_of_columns_identifiers_are_told_by_their_name(tmp
     assert "y8" in model.names  # nothing says that it comes after baseline
 
 
+def test_without_a_description_what_follows_from_an_outcome_is_no_covariate(tmp_path):
+    columns = {name: cells for name, cells in made(400).items() if name in ("age", "y0", "arm", "months", "died", "days", "y8", "y8_seen")}
+    table = write(tmp_path, columns, {"columns": {}})
+    model = fit_table(table, outcomes=OUTCOMES, arm="arm", on=DAY)
+    assert model.names == ("age", "y0")
+    drawn = model.synthesise(2000, seed=1).columns
+    np.testing.assert_array_equal(drawn["y8_seen"], ~np.isnan(drawn["y8"]))
+    assert "days" in drawn
+
+
 def test_outcomes_without_an_arm(tmp_path):
     columns = {name: cells for name, cells in made(300).items() if name in ("age", "months", "died")}
     table = write(tmp_path, columns, {"columns": {name: COLUMNS[name] for name in columns}})

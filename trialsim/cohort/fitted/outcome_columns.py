@@ -97,10 +97,16 @@ class NamedOutcomes:
 
         A column is a rule where it says whether another is there, is a step function of another outcome or of when or
         whether an event came, or is a copy in another unit. Numbers are values after baseline, given the covariates and
-        the arm. Left out, with the reason: other categories, text and dates.
+        the arm. Left out, with the reason: other categories, text and dates. Where the card describes no columns, one
+        that follows from an outcome was not known at baseline either.
         """
+        undescribed = self.table.card is not None and not self.table.card.columns
         for name, meaning in self.table.meaning.items():
-            if meaning.role not in ("outcome", "post_baseline") or name in self.columns or name == arm:
+            if name in self.columns or name == arm:
+                continue
+            if meaning.role not in ("outcome", "post_baseline"):
+                if undescribed and name in self.table.columns and name not in self.baselines.values():
+                    self._add_rule_of_outcome(name)
                 continue
             if meaning.type in ("text", "date"):
                 self.left_out[name] = f"it is {'text' if meaning.type == 'text' else 'a date'}"
@@ -119,6 +125,12 @@ class NamedOutcomes:
             else:
                 self.values[name, AFTER] = column * TIME_UNITS.get(meaning.unit, 1.0)
                 self.value_columns[name, AFTER] = name
+
+    def _add_rule_of_outcome(self, name: str) -> None:
+        column = self.table.columns[name][self.rows]
+        distinct, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+        if len(distinct) > 1 and counts.sum() - counts.max() >= RARE and (rule := self._rule(name, column, distinct)) is not None:
+            self.rules[name] = rule
 
     def _rule(self, name: str, column: Array, distinct: Array) -> AnyRule | None:
         """How a column follows from the outcomes that are named, as written in the data."""
