@@ -157,7 +157,15 @@ def test_mixed_units_are_a_problem(tmp_path):
 def test_rows_that_cannot_be_read_are_named(tmp_path):
     _write(
         tmp_path,
-        ["a,2024-13-01T00:00:00Z,1", ",2024-01-01T00:00:00Z,1", "a,2024-01-01T00:00:00Z,much", "a,,1", "a,2024-01-01T00:05,1", "a,2024-01-01T00:09:00Z,NA"],
+        [
+            "a,2024-13-01T00:00:00Z,1",
+            ",2024-01-01T00:00:00Z,1",
+            "a,2024-01-01T00:00:00Z,much",
+            "a,,1",
+            "a,2024-01-01T00:05,1",
+            "a,2024-01-01T00:09:00Z,NA",
+            "a,2024-01-01T00:10:00Z,1e200",
+        ],
     )
     staging = _read(tmp_path)
     assert sorted(_messages(staging, tmp_path)) == [
