@@ -10,10 +10,10 @@ import torch
 
 from trialsim.cohort.fitted import FittedEvent
 from trialsim.cohort.fitted.columns import covariates_of
-from trialsim.cohort.fitted.events import fit_event
 from trialsim.cohort.fitted.features import design_matrix, terms_of
 from trialsim.cohort.fitted.inference import isolated
 from trialsim.cohort.fitted.nuts import draw_effects, log_joint, nuts_check
+from trialsim.cohort.fitted.outcomes.events import fit_event
 from trialsim.data import load_card, read_table
 
 DATA = Path(__file__).parents[2] / "trials" / "data"

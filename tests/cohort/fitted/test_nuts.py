@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from trialsim.cohort.fitted import FittedEvent
-from trialsim.cohort.fitted.events import fit_event
 from trialsim.cohort.fitted.features import Term
 from trialsim.cohort.fitted.inference import Posterior, isolated
 from trialsim.cohort.fitted.nuts import NutsCheck, draw_effects, log_joint, nuts_check
+from trialsim.cohort.fitted.outcomes.events import fit_event
 from trialsim.errors import UsageError
 
 ARMS = ("new", "old")

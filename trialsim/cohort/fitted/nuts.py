@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trialsim.cohort.fitted.columns import Array
-from trialsim.cohort.fitted.events import FittedEvent
 from trialsim.cohort.fitted.features import prior_sd
 from trialsim.cohort.fitted.inference import Posterior, isolated
+from trialsim.cohort.fitted.outcomes.events import FittedEvent
 from trialsim.errors import UsageError
 from trialsim.rng import Block, Streams
 
