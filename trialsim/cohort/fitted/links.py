@@ -15,7 +15,7 @@ from trialsim.cohort.fitted.dependence import Dependence, GaussianFactors
 from trialsim.cohort.fitted.dependence.pairs import Memo, PairStatistics
 from trialsim.cohort.fitted.margins import Margin, Scores, SteppedMargin, fit_smooth, fit_stepped, parent_cell
 
-TOLERANCE = 0.035  # error of a correlation of levels that is left to the copula
+TOLERANCE, STANDARD_ERRORS = 0.035, 1.6  # error of a correlation of levels that is left to the copula: the larger of the two
 MOST_PARENTS = 4
 MOST_LINKS = 12
 DRAWS = 60_000
@@ -90,7 +90,7 @@ class Baseline:
         return tuple(FittedColumn(c.name, c.unit, c.levels, margins.get(c.name), c.rule, c.part, c.name in self._alone) for c in self.covariates)
 
     def find_links(self) -> None:
-        """Adds links, the worst first, until correlations between discrete columns are within 0.035 of the data's.
+        """Adds links, the worst first, until correlations between discrete columns are within 0.035 of the data's, or within 1.6 / √n.
 
         Two things defeat a Gaussian copula. Pairwise correlations need not fit together: "all haemophiliacs are men",
         "few of them are homosexual" and "all homosexuals are men" ask for a matrix that is not positive definite. And a
@@ -134,7 +134,8 @@ class Baseline:
                 if parent.kind == "stepped" and child.name not in sources and earlier and not taken:
                     candidates.append((float(error[place[parent.name], place[child.name]]), parent.name, child.name))
         worst = max(candidates, default=(0.0, "", ""))
-        return (self._richest(worst[1]), worst[2]) if worst[0] > TOLERANCE else None
+        left = max(TOLERANCE, STANDARD_ERRORS / np.sqrt(len(self.free[0].column)))  # closer would be the data's own noise
+        return (self._richest(worst[1]), worst[2]) if worst[0] > left else None
 
     def _richest(self, name: str) -> str:
         """Of the rules that follow from the same column, the one with most levels."""
@@ -146,12 +147,25 @@ class Baseline:
 
 
 def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[FittedColumn], dependence: Dependence, *, n: int = DRAWS) -> Array:
-    """|correlation among n drawn patients − correlation in the data| of every pair of columns `[column, column]`."""
+    """|correlation among n drawn patients − correlation in the data| of every pair of columns `[column, column]`.
+
+    A category of more than two levels is as many indicators; its error is the largest of theirs.
+    """
     drawn = _draw_scores(columns, dependence, n, seed=1)
     FittedCohort(columns=tuple(columns), dependence=dependence, card={}).from_scores(drawn)
-    modelled = np.corrcoef(np.stack([drawn[covariate.name].numpy() for covariate in covariates]))
-    observed = np.ma.corrcoef(np.ma.masked_invalid(np.stack([covariate.held() for covariate in covariates]))).filled(0.0)
-    return np.asarray(np.nan_to_num(np.abs(modelled - observed)))
+    modelled = np.corrcoef(np.concatenate([_coded(covariate, drawn[covariate.name].numpy()) for covariate in covariates]))
+    observed = np.ma.corrcoef(np.ma.masked_invalid(np.concatenate([_coded(covariate, covariate.held()) for covariate in covariates]))).filled(0.0)
+    first = np.cumsum([0, *(len(_coded(covariate, np.empty(0))) for covariate in covariates[:-1])])
+    error = np.maximum.reduceat(np.maximum.reduceat(np.nan_to_num(np.abs(modelled - observed)), first, axis=0), first, axis=1)
+    np.fill_diagonal(error, 0.0)
+    return np.asarray(error)
+
+
+def _coded(covariate: Covariate, column: Array) -> Array:
+    """`[code, patient]`: a number as it is, a category of more than two levels as indicators, NaN where missing."""
+    if covariate.is_number:
+        return column[None]
+    return np.where(np.isnan(column), np.nan, column == covariate.values[:, None])
 
 
 def _draw_scores(columns: Sequence[FittedColumn], dependence: Dependence, n: int, *, seed: int) -> dict[str, Tensor]:

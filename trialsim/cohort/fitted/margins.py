@@ -1,6 +1,6 @@
 """The margins of a fitted cohort: from a standard normal score to a value, increasing and smooth.
 
-No margin holds a patient's value: a smooth margin is a spline with a knot every 0.4 of a score, and an atom is a value
+No margin holds a patient's value: a smooth margin is a spline with a knot every 0.6 of a score, and an atom is a value
 that at least 10 patients share.
 """
 
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 EDGE = 4.5  # scores beyond ±4.5 (3 in a million) have the value of the edge
 POINTS = 1025
 _STEP = 2 * EDGE / (POINTS - 1)
-_KNOT_SPACING = 0.4
+_KNOT_SPACING = 0.6
 _SMOOTHING = 0.05
 _TAIL_COUNT = 5  # values at each end that the spline does not follow one by one
 
@@ -223,6 +223,9 @@ def _with_tails(curve: _Curve, low: float, high: float, bounds: tuple[float, flo
     """Q on the grid: the curve in the middle, a hyperbola to just beyond the observed range at each end."""
     floor, lowest, highest = bounds
     grid = np.linspace(-EDGE, EDGE, POINTS)
+    inner = np.linspace(low, high, POINTS)
+    inside = inner[(curve.value(inner) >= lowest) & (curve.value(inner) <= highest)]  # where few are left the spline may run beyond the data
+    low, high = float(inside[0]), float(inside[-1])
     table = curve.value(np.clip(grid, low, high))
     for end, below in ((low, True), (high, False)):
         outside = grid < end if below else grid > end
