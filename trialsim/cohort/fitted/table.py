@@ -18,6 +18,7 @@ from trialsim.cohort.fitted.baseline import FittedBaseline, fit_baseline
 from trialsim.cohort.fitted.cohort import FittedCohort
 from trialsim.cohort.fitted.columns import FEWEST, MISSING, RARE, Covariate, Described, arm_index, arms_of, describe, unit_of
 from trialsim.cohort.fitted.completion import completed
+from trialsim.cohort.fitted.event_rates import PATIENTS, with_event_rates
 from trialsim.cohort.fitted.features import design_matrix, terms_of
 from trialsim.cohort.fitted.form import TableForm, WrittenColumn
 from trialsim.cohort.fitted.inference import isolated
@@ -73,6 +74,9 @@ class Options:
         """The options that were written."""
         outcomes, arms = _OUTCOMES.validate_python(given["outcomes"]), dict(given["arms"])
         return cls(**{**given, "outcomes": outcomes, "arms": arms, "on": date.fromisoformat(given["on"])})
+
+
+PATIENTS_AGAIN = 64_000  # drawn to set the rates of a refit
 
 
 def fit_table(
@@ -153,7 +157,8 @@ def _fit(table: PatientTable, options: Options, permission: Permission, like: Fi
         fitted = fit_phases(fit_outcomes(baselines=named.baselines, arms=names, terms=terms, **common), **common)
     form = _form(table, options.arm, index, rows, described, named, identifiers, left_out)
     card = _card(table, key, options, permission, described, baseline, fitted, left_out, named, int(rows.sum()))
-    return FittedCohort(columns=baseline.columns, dependence=baseline.dependence, card=card, outcomes=fitted, form=form)
+    found = FittedCohort(columns=baseline.columns, dependence=baseline.dependence, card=card, outcomes=fitted, form=form)
+    return with_event_rates(found, named.events, index[rows], patients=PATIENTS if like is None else PATIENTS_AGAIN)
 
 
 def _companions(covariates: Sequence[Covariate]) -> Companions:
