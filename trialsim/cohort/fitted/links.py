@@ -156,7 +156,7 @@ def correlation_errors(covariates: Sequence[Covariate], columns: Sequence[Fitted
     modelled = np.corrcoef(np.concatenate([_coded(covariate, drawn[covariate.name].numpy()) for covariate in covariates]))
     observed = np.ma.corrcoef(np.ma.masked_invalid(np.concatenate([_coded(covariate, covariate.held()) for covariate in covariates]))).filled(0.0)
     first = np.cumsum([0, *(len(_coded(covariate, np.empty(0))) for covariate in covariates[:-1])])
-    error = np.maximum.reduceat(np.maximum.reduceat(np.nan_to_num(np.abs(modelled - observed)), first, axis=0), first, axis=1)
+    error = np.maximum.reduceat(np.maximum.reduceat(np.atleast_2d(np.nan_to_num(np.abs(modelled - observed))), first, axis=0), first, axis=1)
     np.fill_diagonal(error, 0.0)
     return np.asarray(error)
 
