@@ -195,6 +195,21 @@ def test_an_ingest_without_the_genomic_purpose_is_refused(cohort):
     )
 
 
+def test_whoever_does_not_permit_the_genomic_purpose_has_no_score(cohort):
+    folder, *_ = cohort
+    rows = [f"s{place},{1 if place % 3 else 0},{1 if place != 5 else ''},{40 + place}" for place in range(37)]
+    (folder / "people.csv").write_text("pid,simulate,genomic,age\n" + "\n".join(rows) + "\n")
+    (folder / "SOURCES.yaml").write_text(
+        "ingest: trialsim.ingest/1\nid: x\ntitle: X\nsource: synthetic\nlicence: CC0-1.0\npurposes: [simulate, genomic]\nsources:\n"
+        "  genes: {kind: vcf, files: cohort.vcf, build: GRCh38, scores: {prs: score.txt}, least_matched: 0}\n"
+        "  people: {kind: table, files: people.csv, person: pid, attributes: [age], consent: {purposes: {simulate: simulate, genomic: genomic}}}\n"
+        "features:\n  prs: {score: prs}\n  age: {attribute: age}\nconsent: {sources: [people]}\n"
+    )
+    found = ingest(folder / "SOURCES.yaml").table.to_pylist()
+    assert {row["person"]: row["prs"] is None for row in found} == {f"s{place}": place == 5 for place in range(37)}
+    assert all(row["age"] is not None for row in found)
+
+
 def test_cyvcf2s_own_readings_agree(cohort):
     """A single site's copies against cyvcf2's gt_types, another path through it."""
     from cyvcf2 import VCF

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,7 @@ def _assembled(
     if declared.consent is not None:
         on = declared.consent.as_of or datetime.now(UTC).date()
         extra, consent, report["consent"] = make_consents(staging, declared.consent, declared.purposes, on)
-        columns += extra
+        columns = [*_with_genomic_consent(columns, extra, declared), *extra]
     table = _table(staging, columns)
     missing = {name: table.column(name).null_count for name in table.column_names}
     empty = [column.name for column in made if missing[column.name] == table.num_rows]
@@ -172,6 +172,19 @@ def _assembled(
         {**given, "columns": {PERSON: person, **{column.name: column.meaning for column in columns}}, "consent": consent or None, "ingested": report}
     )
     return Ingested(table, card, path)
+
+
+def _with_genomic_consent(columns: Sequence[Made], consents: Sequence[Made], declared: Ingest) -> list[Made]:
+    """The columns, where those made of genotypes are empty for persons who do not permit the purpose `genomic`."""
+    genomes = {name for name, source in declared.sources.items() if getattr(source, "genomic_purpose", None) is not None}
+    allowed = next((consent.query for consent in consents if consent.name == "consent_genomic"), None)
+    if allowed is None:
+        return list(columns)
+    kept = "SELECT m.person, m.cell FROM ({query}) m JOIN ({allowed}) g USING (person) WHERE g.cell = 1"
+    return [
+        replace(column, query=kept.format(query=column.query, allowed=allowed)) if genomes & set(column.provenance.get("records", ())) else column
+        for column in columns
+    ]
 
 
 def _table(staging: Staging, columns: Sequence[Made]) -> pa.Table:
