@@ -65,6 +65,17 @@ def test_pairwise_correlations_with_the_shipped_card(actg_table: PatientTable, m
     assert max(errors.values()) <= 0.05, max(errors, key=lambda pair: errors[pair])
 
 
+def test_outcomes_know_the_drug_within_an_arm(actg_table: PatientTable, model: FittedCohort):
+    """Correlations of every outcome with the indicator of each of the four drugs, three of which are one arm."""
+    drawn = model.synthesise(100_000, seed=1)
+    for level in range(4):
+        for name in ("cd420", "cd496", "cd820", "r", "days", "cens"):
+            one, two = (
+                np.ma.corrcoef(np.ma.masked_invalid(np.stack([table.columns["arms"] == level, table.columns[name]])))[0, 1] for table in (actg_table, drawn)
+            )
+            assert abs(one - two) <= 0.05, (level, name, one, two)
+
+
 def test_what_becomes_of_a_table_that_nobody_describes(undescribed: tuple[PatientTable, FittedCohort]):
     table, model = undescribed
     assert model.card["companions"] == ["arms"]
