@@ -26,7 +26,7 @@ from trialsim.report.wording import MINUS, fixed
 
 _HERE = Path(__file__).parent
 _VERDICTS = {
-    "pass": ("Pass", "It may be released: the declared thresholds are met, and membership cannot be inferred."),
+    "pass": ("Pass", "It may be released: the declared thresholds are met, and so is the membership gate."),
     "fail": ("Fail", "It may not be released."),
     "inconclusive": ("Inconclusive", "It may not be released: nothing fails, but whether it tells whom it was fitted to is not settled."),
 }
