@@ -108,7 +108,7 @@ def calibrate(model: CohortModel, targets: Targets, eligibility: Eligibility) ->
                 path="population.calibrate_to",
             )
         )
-    cumulative = torch.from_numpy(weights.weights / size).cumsum(0)
+    cumulative = torch.from_numpy(weights.weights / size).to("cpu").cumsum(0)
     kept: dict[str, Any] = {
         "columns": {name: pool.columns[name].reshape(-1).contiguous() for name in model.names},
         "levels": dict(model.levels),

@@ -60,7 +60,7 @@ def standardised(law: CovariateLaw) -> Standardised:
         if len(values) > MANY_STEPS:
             values, shares = _pooled(values, shares)
         return Standardised(smooth=None, values=(values - mean) / sd, cuts=ndtri(np.clip(np.cumsum(shares[:-1]), 0.0, 1.0)))
-    x = law.from_normal_score(torch.from_numpy(_KNOTS.copy())).numpy()
+    x = law.from_normal_score(torch.from_numpy(_KNOTS.copy()).to("cpu")).numpy()
     x = np.interp(_KNOTS, _KNOTS[np.isfinite(x)], x[np.isfinite(x)])
     density = np.exp(-0.5 * _KNOTS**2)
     density /= density.sum()
