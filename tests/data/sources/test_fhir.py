@@ -304,6 +304,40 @@ def test_purposes_of_this_package_and_of_unknown_systems(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"provision": [{"type": "deny"}]}, "`provision` is a list, where it is one map in R4"),
+        ({"provision": "deny"}, "`provision` is a word, where it is one map in R4"),
+        ({"provision": {"type": ["deny"]}}, "`provision.type` is a list, where it is one word in R4"),
+        ({"provision": {"type": "permit", "provision": {"type": "deny"}}}, "a `provision` in a provision is a map, where it is a list in R4"),
+        ({"provision": {"type": "permit", "provision": ["deny"]}}, "a `provision` in a provision is a list of words, where it is one of maps in R4"),
+        ({"provision": {"type": "permit", "provision": [{"provision": {"type": "deny"}}]}}, "a `provision` in a provision is a map, where it is a list in R4"),
+        ({"provision": {"type": "permit", "purpose": {"code": "HRESCH"}}}, "a `purpose` is a map, where it is a list in R4"),
+        ({"provision": {"type": "permit", "actor": {"reference": {}}}}, "an `actor` is a map, where it is a list in R4"),
+        ({"provision": {"type": "permit", "action": concept("x", "access")}}, "an `action` is a map, where it is a list in R4"),
+        ({"policyRule": [concept("v3-ActCode", "OPTOUT")]}, "`policyRule` is a list, where it is one map in R4"),
+        ({"policyRule": {"coding": {"code": "OPTOUT"}}}, "`policyRule.coding` is a map, where it is a list in R4"),
+        ({"decision": "deny"}, "it has a `decision`, which R4 does not have"),
+        ({"status": "Active"}, 'the status "Active", which R4 does not have'),
+        ({"status": None}, "it has no status"),
+    ],
+)
+def test_a_consent_of_another_shape_could_deny_what_is_not_read(tmp_path, given, words):
+    permit = consent("a", "permit", ["HRESCH"])
+    found = _messages(tmp_path, permit, permit | given, permit)
+    assert found == [f"x.ndjson:2  Consent whose rules cannot be told: {words}"]
+
+
+def test_a_permit_that_a_modifier_extension_changes_permits_nothing(tmp_path):
+    changed = {"modifierExtension": [{"url": "http://local/not", "valueBoolean": True}]}
+    permit, deny = (consent("a", kind, ["HRESCH"]) for kind in ("permit", "deny"))
+    assert _decisions(tmp_path, permit | changed) == {}
+    assert _decisions(tmp_path, deny | changed) == NOTHING
+    permit["provision"] |= changed
+    assert _decisions(tmp_path, permit) == {}
+
+
 def test_a_limited_permit_permits_nothing_and_a_limited_denial_denies(tmp_path):
     actor = {"actor": [{"reference": {"reference": "Organization/1"}}]}
     for limit in ({"class": [{"code": "Observation"}]}, {"action": [concept("x", "access")]}, {"dataPeriod": {"start": "2020"}}, actor):

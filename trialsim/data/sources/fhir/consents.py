@@ -30,10 +30,11 @@ PERMITS = {
 # What a denial of it denies. All that this package does is research.
 DENIES = dict.fromkeys((*PERMITS, "PRECLINTRCH", "DSRCH", "POARCH", "RESCH"), PURPOSES) | {"HMARKT": ("commercial",), "MLTRAINING": ("train", "simulate")}
 
+_STATUSES = ("draft", "proposed", "active", "rejected", "inactive", "entered-in-error")
 _RULE = '"type":"VARCHAR","period":' + PERIOD + ',"purpose":' + CODING + ',"actor":[{"reference":' + REFERENCE + "}],"
-_RULE += '"action":[{"coding":' + CODING + '}],"securityLabel":"JSON","class":"JSON","code":"JSON","data":"JSON","dataPeriod":"JSON"'
+_RULE += '"action":[{"coding":' + CODING + '}],"securityLabel":"JSON","class":"JSON","code":"JSON","data":"JSON","dataPeriod":"JSON","modifierExtension":"JSON"'
 _SHAPE = (
-    '{"status":"VARCHAR","scope":{"coding":' + CODING + '},"patient":' + REFERENCE + ',"dateTime":"VARCHAR",'
+    '{"status":"VARCHAR","modifierExtension":"JSON","scope":{"coding":' + CODING + '},"patient":' + REFERENCE + ',"dateTime":"VARCHAR",'
     '"policy":[{"authority":"VARCHAR"}],"policyRule":{"coding":' + CODING + '},"provision":{' + _RULE + ',"provision":[{' + _RULE + ","
     '"provision":[{' + _RULE + ',"provision":"JSON"}]}]}}'
 )
@@ -60,6 +61,7 @@ def prepare_consents(reading: Reading) -> None:
 def read_consents(reading: Reading, file: NdjsonFile, *, recipients: tuple[str, ...]) -> None:
     """Consents become rows of permits and denials per purpose; what is in doubt permits nothing.
 
+    - A Consent whose rules are not of R4's shape, or whose status is none of R4's, is a problem: it could deny what is not read.
     - Only the status `active` counts. Scopes: `research` and `patient-privacy`; `treatment` and `adr` concern no use of data and are
       left out; a Consent of another scope permits nothing, but its denials count.
     - The rule at the root is `provision.type`, or where it is absent the policyRule OPTIN or OPTOUT (v3-ActCode). Nested
@@ -69,7 +71,7 @@ def read_consents(reading: Reading, file: NdjsonFile, *, recipients: tuple[str, 
       other uses (TREAT, HPAYMT); a permit with a code of another system permits nothing, a denial with one denies every
       purpose. A rule without a purpose is about all of them, but under the scope `research` it permits research alone.
     - A permit that is limited to certain data (`class`, `code`, `data`, `dataPeriod`, `securityLabel`), to actions without `use`,
-      or to actors who are not all among `recipients`, permits nothing. A denial counts whatever it is limited to.
+      or to actors who are not all among `recipients`, or that a `modifierExtension` changes, permits nothing. A denial counts whatever it is limited to.
     - A rule holds from the start of its period (else the Consent's `dateTime`) to its end. Limits and periods hold for the
       provisions in it too.
 
@@ -83,11 +85,12 @@ def read_consents(reading: Reading, file: NdjsonFile, *, recipients: tuple[str, 
             coalesce(len(list_filter(provision.provision, lambda x: len(list_filter(x.provision, lambda y: y.provision IS NOT NULL)) > 0)), 0) > 0 AS too_deep,
             CASE WHEN list_contains(scopes, 'research') THEN 'research' WHEN list_contains(scopes, 'patient-privacy') THEN 'patient-privacy'
                 WHEN len(list_filter(scopes, lambda x: x IN ('treatment', 'adr'))) > 0 THEN NULL ELSE 'other' END AS scope
-        FROM (SELECT line, r.status AS status, r.patient.reference AS reference, r.dateTime AS dated, r.provision AS provision, r.policy[1].authority AS jurisdiction,
+        FROM (SELECT line, r.status AS status, {_wrong_shape("text")} AS wrong_shape, r.modifierExtension IS NOT NULL AS modified, r.patient.reference AS reference, r.dateTime AS dated, r.provision AS provision, r.policy[1].authority AS jurisdiction,
             list_transform(r.scope.coding, lambda x: x.code) AS scopes, list_transform(r.policyRule.coding, lambda x: x.code) AS policy_rules
         FROM ({file.resources("Consent", _SHAPE)}))"""
     )
     reading.tally["Consent: read"] += file.types["Consent"]
+    reading.problems(file, "SELECT line, 'Consent whose rules cannot be told: ' || wrong_shape FROM fhir_consents WHERE wrong_shape IS NOT NULL")
     reading.count(
         {
             "left out, the status is not active": "status IS DISTINCT FROM 'active'",
@@ -96,7 +99,7 @@ def read_consents(reading: Reading, file: NdjsonFile, *, recipients: tuple[str, 
         "fhir_consents",
         kind="Consent",
     )
-    reading.staging.connection.execute("DELETE FROM fhir_consents WHERE status IS DISTINCT FROM 'active' OR scope IS NULL")
+    reading.staging.connection.execute("DELETE FROM fhir_consents WHERE wrong_shape IS NOT NULL OR status IS DISTINCT FROM 'active' OR scope IS NULL")
     reading.problems(file, f"SELECT line, {no_patient('Consent')} FROM fhir_consents WHERE person IS NULL")
     _stage_rules(reading, recipients)
     _check_rules(reading, file)
@@ -105,6 +108,30 @@ def read_consents(reading: Reading, file: NdjsonFile, *, recipients: tuple[str, 
         f"""SELECT {quoted(reading.source)} AS source, person, permit, purpose, jurisdiction, start, expiry, {quoted(file.shown)} AS file, line
         FROM ({_DECIDED}) WHERE person IS NOT NULL""",
     )
+
+
+def _wrong_shape(text: str) -> str:
+    """SQL: what of a Consent is not of the shape that it has in R4, in words, null where nothing is."""
+    one = "CASE {} WHEN 'OBJECT' THEN 'a map' WHEN 'ARRAY' THEN 'a list' ELSE 'a word' END"
+    cases = []
+    for path, wanted, words in (
+        ("provision", "OBJECT", "one map"),
+        ("provision.type", "VARCHAR", "one word"),
+        ("policyRule", "OBJECT", "one map"),
+        ("policyRule.coding", "ARRAY", "a list"),
+    ):
+        kind = f"json_type({text}, '$.{path}')"
+        cases.append(f"WHEN {kind} NOT IN ('{wanted}', 'NULL') THEN '`{path}` is ' || {one.format(kind)} || ', where it is {words} in R4'")
+    for name, article in (("provision", "a"), ("purpose", "a"), ("actor", "an"), ("action", "an")):
+        odd = f"list_filter(json_type({text}, '$.provision..{name}'), lambda x: x NOT IN ('ARRAY', 'NULL'))"
+        inside = " in a provision" if name == "provision" else ""
+        cases.append(f"WHEN len({odd}) > 0 THEN '{article} `{name}`{inside} is ' || {one.format(f'({odd})[1]')} || ', where it is a list in R4'")
+    odd = f"list_filter(json_type({text}, '$.provision..provision[*]'), lambda x: x <> 'OBJECT')"
+    cases.append(f"WHEN len({odd}) > 0 THEN 'a `provision` in a provision is a list of words, where it is one of maps in R4'")
+    cases.append(f"WHEN json_exists({text}, '$.decision') THEN 'it has a `decision`, which R4 does not have'")
+    cases.append("WHEN r.status IS NULL THEN 'it has no status'")
+    cases.append(f"WHEN r.status NOT IN ({', '.join(map(quoted, _STATUSES))}) THEN 'the status \"' || r.status || '\", which R4 does not have'")
+    return f"CASE {' '.join(cases)} END"
 
 
 def _rules(recipients: tuple[str, ...]) -> str:
@@ -117,7 +144,7 @@ def _rules(recipients: tuple[str, ...]) -> str:
     def limited(rule: str) -> str:
         uses = some(f"{rule}.action", "list_contains(list_transform(x.coding, lambda c: c.code), 'use')")
         others = some(f"{rule}.actor", f"NOT coalesce(list_contains({known}, x.reference.reference), false)")
-        certain = f"coalesce({rule}.securityLabel, {rule}.class, {rule}.code, {rule}.data, {rule}.dataPeriod) IS NOT NULL"
+        certain = f"coalesce({rule}.securityLabel, {rule}.class, {rule}.code, {rule}.data, {rule}.dataPeriod, {rule}.modifierExtension) IS NOT NULL"
         return f"{certain} OR {others} OR (coalesce(len({rule}.action), 0) > 0 AND NOT {uses})"
 
     nested, queries = "SELECT *, provision AS rule0 FROM fhir_consents", []
@@ -127,7 +154,7 @@ def _rules(recipients: tuple[str, ...]) -> str:
             f"""SELECT line, person, jurisdiction, scope, too_deep, dated, {depth} AS depth,
             {"root_type" if depth == 0 else f"coalesce({chain[-1]}.type, 'deny')"} AS type,
             coalesce({", ".join(f"{rule}.purpose" for rule in reversed(chain))}) AS purposes,
-            [{", ".join(f"{rule}.period" for rule in chain)}] AS periods, scope = 'other' OR {" OR ".join(map(limited, chain))} AS limited FROM ({nested})"""
+            [{", ".join(f"{rule}.period" for rule in chain)}] AS periods, scope = 'other' OR modified OR {" OR ".join(map(limited, chain))} AS limited FROM ({nested})"""
         )
         nested = f"SELECT *, unnest({chain[-1]}.provision) AS rule{depth + 1} FROM ({nested})"
     return " UNION ALL BY NAME ".join(queries)
