@@ -58,3 +58,10 @@ def test_events_of_persons_that_their_source_does_not_list(clinic, monkeypatch):
 def test_a_stay_that_ends_before_it_begins(clinic):
     clinic.write("dx.csv", "pid,when,until,code\np1,2020-03-01,2020-02-01,44054006\np2,2020-03-01,,44054006\n")
     assert clinic.replace("S.yaml", "code: code, system", "code: code, stop: until, system").problems() == ["dx.csv:2  1 event ends before it begins"]
+
+
+def test_the_first_of_two_persons_with_one_id_may_be_in_another_file(clinic):
+    (clinic.folder / "more").mkdir()
+    clinic.write("more/a.csv", "pid,dob,dod,sex,weight,smoker\np0,1950-01-01,,f,70,true\np1,1950-01-01,,f,70,true\n")
+    clinic.write("more/b.csv", "pid,dob,dod,sex,weight,smoker\np1,1950-01-01,,f,70,true\n").replace("S.yaml", "files: demo.csv", "files: more/*.csv")
+    assert clinic.problems() == ['more/b.csv:2  two persons have the id "p1" (the first in more/a.csv on line 3)']

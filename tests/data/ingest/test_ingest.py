@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from datetime import date
@@ -136,15 +137,85 @@ def test_what_is_there_is_kept_unless_it_may_be_replaced(clinic):
         write(made, clinic.folder / "demo.csv")
 
 
-def test_a_failed_write_leaves_nothing(clinic, monkeypatch):
-    def full(*arguments):
-        raise OSError("no space left on device")
+def _files(folder):
+    """Name → bytes, without what only the audit log needs."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith((".cohort", "cohort"))}
 
-    made = clinic.ingest()
+
+def _fail_at(monkeypatch, nth):
+    """The nth renaming fails, and so do those after it until the test ends."""
+    import os
+
+    original, calls = os.replace, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments)
+
     monkeypatch.setattr("trialsim.data.ingest.writing.os.replace", full)
-    with pytest.raises(OSError, match="no space"):
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_failed_write_leaves_nothing(clinic, monkeypatch, nth):
+    made = clinic.ingest()
+    _fail_at(monkeypatch, nth)
+    with pytest.raises(DataError) as caught:
         write(made, clinic.folder / "out")
-    assert list((clinic.folder / "out").iterdir()) == []
+    file = ("patients.parquet", "patients.card.yaml")[nth - 1]
+    assert [str(problem) for problem in caught.value.problems] == [f"out/{file}  cannot be written: No space left on device"]
+    assert _files(clinic.folder / "out") == {}
+    assert not (clinic.folder / "audit.jsonl").exists()
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_failed_write_puts_back_what_was_there(clinic, monkeypatch, nth):
+    write(clinic.ingest(), clinic.folder / "out")
+    before, logged = _files(clinic.folder / "out"), (clinic.folder / "audit.jsonl").read_bytes()
+    clinic.replace("demo.csv", "70.5", "71.5")
+    made = clinic.ingest()
+    _fail_at(monkeypatch, nth)
+    with pytest.raises(DataError, match="cannot be written"):
+        write(made, clinic.folder / "out", replace=True)
+    assert _files(clinic.folder / "out") == before
+    assert (clinic.folder / "audit.jsonl").read_bytes() == logged
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_nothing_is_written_without_its_line_in_the_audit_log(clinic, replace):
+    if replace:
+        write(clinic.ingest(), clinic.folder / "out")
+    (clinic.folder / "out").mkdir(exist_ok=True)
+    before = _files(clinic.folder / "out")
+    clinic.replace("demo.csv", "70.5", "71.5").write("audit.jsonl", "not a log\n")
+    with pytest.raises(DataError, match="audit"):
+        write(clinic.ingest(), clinic.folder / "out", replace=replace)
+    assert _files(clinic.folder / "out") == before
+
+
+def test_a_process_that_ends_between_the_two_files_leaves_no_card_of_other_data(clinic, monkeypatch):
+    """Without a card nothing is fitted; with that of the data before, consent columns would be read by another card's words."""
+    write(clinic.ingest(), clinic.folder / "out")
+    clinic.replace("demo.csv", "70.5", "71.5")
+    made, seen = clinic.ingest(), []
+    import os
+
+    original = os.replace
+
+    def watched(source, target):
+        original(source, target)
+        seen.append((clinic.folder / "out/patients.card.yaml").exists())
+
+    monkeypatch.setattr("trialsim.data.ingest.writing.os.replace", watched)
+    write(made, clinic.folder / "out", replace=True)
+    assert seen[:2] == [False, True]  # the third is the head of the audit log
+
+
+def test_a_folder_that_cannot_be_made(clinic):
+    with pytest.raises(DataError) as caught:
+        write(clinic.ingest(), clinic.folder / "demo.csv" / "out")
+    assert [str(problem) for problem in caught.value.problems] == ["demo.csv/out  cannot be written: Not a directory"]
 
 
 def test_every_problem_of_every_source_is_said_at_once(clinic):

@@ -18,14 +18,16 @@ def check_persons(staging: Staging, sources: Iterable[str]) -> None:
         for source, file, line, n in _by_file(staging, f"SELECT * FROM {table} WHERE person IS NULL"):
             what = {"persons": "person has no id", "events": "event has no person", "consents": "consent has no person"}[table]
             staging.problem(f"{_several(n, what)} ({source})", file=file, line=line)
-    rows = "SELECT *, row_number() OVER again AS nth, min(line) OVER again AS first_line FROM persons WHERE person IS NOT NULL"
+    rows = "SELECT *, row_number() OVER again AS nth, first(line) OVER again AS first_line, first(file) OVER again AS first_file FROM persons WHERE person IS NOT NULL"
     rows += " WINDOW again AS (PARTITION BY source, person ORDER BY file, line)"
     found = staging.connection.execute(f"""
-        SELECT arg_min(file, (file, line)), arg_min(line, (file, line)), arg_min(person, (file, line)), arg_min(first_line, (file, line)), count(*)
+        SELECT arg_min(file, (file, line)), arg_min(line, (file, line)), arg_min(person, (file, line)), arg_min(first_line, (file, line)),
+            arg_min(first_file, (file, line)), count(*)
         FROM ({rows}) WHERE nth = 2 GROUP BY source ORDER BY source
     """).fetchall()
-    for file, line, person, first_line, n in found:
-        first = "" if first_line is None else f" (the first on line {first_line})"
+    for file, line, person, first_line, first_file, n in found:
+        where = ([] if first_file == file else [f"in {first_file}"]) + ([] if first_line is None else [f"on line {first_line}"])
+        first = f" (the first {' '.join(where)})" if where else ""
         others = f"; {n - 1:,} more ids are given twice" if n > 1 else ""
         staging.problem(f'two persons have the id "{person}"{first}{others}', file=file or "", line=line)
     listed = {source for (source,) in staging.connection.execute("SELECT DISTINCT source FROM persons").fetchall()}
