@@ -16,6 +16,7 @@ from trialsim.errors import DataError, Problem, UsageError
 
 if TYPE_CHECKING:
     from trialsim.cohort.fitted import FittedCohort
+    from trialsim.cohort.sampler import Recipe
     from trialsim.data import Card, PatientTable
     from trialsim.data.governance.consent import Permission
     from trialsim.evaluation.cohort_check import CheckReport
@@ -108,6 +109,14 @@ def card_of(model: FittedCohort, shown: str) -> Card:
     )
 
 
+def recipe_of(model: FittedCohort) -> Recipe:
+    """How models like this one are made of other rows: with its differential privacy, where it has that."""
+    from trialsim.cohort.fitted.private import PrivateRecipe
+    from trialsim.cohort.fitted.recipe import FittedRecipe
+
+    return PrivateRecipe.of(model) if "privacy" in model.card else FittedRecipe(model)
+
+
 def run_check(
     checked: Checked,
     *,
@@ -119,7 +128,6 @@ def run_check(
     n_release: int | None,
 ) -> CheckReport:
     """The check; every fifth refit is said on stderr."""
-    from trialsim.cohort.fitted.recipe import FittedRecipe
     from trialsim.evaluation.cohort_check import check_cohort
     from trialsim.evaluation.cohort_thresholds import load_thresholds
 
@@ -136,7 +144,7 @@ def run_check(
     return check_cohort(
         checked.model,
         checked.table,
-        recipe=FittedRecipe(checked.model),
+        recipe=recipe_of(checked.model),
         thresholds=declared,
         target=target,
         refits=refits,

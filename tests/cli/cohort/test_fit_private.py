@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from trialsim_cli.cohort.checked import model_and_data, recipe_of, run_check
 from trialsim_cli.main import app
 from typer.testing import CliRunner
 from witness.samplers import trial
 
 from trialsim.cohort.fitted import FittedCohort
+from trialsim.cohort.fitted.private import PrivateRecipe
+from trialsim.cohort.fitted.recipe import FittedRecipe
 
 CARD = """
 id: made
@@ -54,6 +58,27 @@ def test_a_private_model_holds_its_ledger(place: Path):
     assert "cryptographic" in privacy["noise"]
     assert [row["purpose"] for row in privacy["releases"]] == ["counts of cells and arms", "counts of arm, time and event", "sums of products of scores"]
     json.dumps(privacy, allow_nan=False)
+    shown = Path("m.safetensors.card.md").read_text()
+    assert "### Differential privacy" in shown
+    assert "| ε | 3 |" in shown
+    assert "| δ | 1e-06 |" in shown
+    assert shown.count("| sums of products of scores |") == 1
+
+
+def test_the_check_refits_a_private_model_with_its_privacy(place: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = ("--outcome", "time=time,event=event,arm=arm", "--epsilon", 3, "--delta", 1e-6, "--bounds", "bounds.yaml")
+    assert run("data.csv", "--card", "card.yaml", "--out", "m.safetensors", *asked).exit_code == 0
+    checked = model_and_data(Path("m.safetensors"), Path("data.csv"), Path("card.yaml"), on=None)
+    recipe = recipe_of(checked.model)
+    again = recipe.fit(checked.table.take(np.arange(0, 800, 2)))
+    assert again.card["privacy"]["asked"] == {"epsilon": 3, "delta": 1e-6}
+    assert again.card["privacy"]["epsilon"] == pytest.approx(3)
+    plain = recipe_of(replace(checked.model, card={key: value for key, value in checked.model.card.items() if key != "privacy"}))
+    assert isinstance(plain, FittedRecipe)
+    seen: list[object] = []
+    monkeypatch.setattr("trialsim.evaluation.cohort_check.check_cohort", lambda *args, recipe, **more: seen.append(recipe))
+    run_check(checked, thresholds=None, target=None, refits=4, workers=1, seed=1, n_release=None)
+    assert [type(each) for each in seen] == [PrivateRecipe]
 
 
 def test_privacy_by_halves_is_refused_and_nothing_is_left(place: Path):
