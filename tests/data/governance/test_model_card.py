@@ -22,6 +22,15 @@ FULL = ModelCard(
     permission={"n_rows": 2139, "n_permitted": 2000, "by_row": True},
     left_out={"zprior": "it is constant"},
     missing={"cd496": 797},
+    privacy={
+        "neighbours": "one patient more",
+        "epsilon": 3.0,
+        "delta": 1e-6,
+        "largest_membership_auc": 0.75,
+        "noise": "the operating system's",
+        "without": [],
+        "releases": [{"purpose": "counts | arms", "numbers": 12, "sensitivity": 1.5, "sigma": 2.25, "epsilon": 1.25}],
+    },
     method="Gaussian copula",
     assumptions=("hazards are proportional",),
     verdict="pass",
@@ -53,6 +62,10 @@ def test_everything_that_is_known_is_printed():
         "| zprior | it is constant |",
         "| cd496 | 797 |",
         "| share | 0.25 |",
+        "| ε | 3 |",
+        "| δ | 1e-06 |",
+        "| columns left out | none |",
+        "| counts \\| arms | 12 | 1.5 | 2.25 | 1.25 |",
         "| largest correlation error | 0.03 | ≤ 0.05 | yes |",
         "| log HR error | 0.01 | – | – |",
         "| membership AUC | 0.58 | < 0.55 | **no** |",
@@ -103,6 +116,11 @@ def test_each_field_left_empty_adds_a_not_assessed():
 def test_nothing_left_out_is_another_thing_than_not_recorded():
     lines = model_card(dataclasses.replace(FULL, left_out={}, missing={})).splitlines()
     assert lines[lines.index("### Columns left out") + 2] == "None."
+
+
+def test_a_model_without_privacy_says_so():
+    lines = model_card(dataclasses.replace(FULL, privacy={})).splitlines()
+    assert lines[lines.index("### Differential privacy") + 2] == "None: the model was fitted to the patients themselves, without noise."
 
 
 def test_it_never_claims_compliance():

@@ -168,6 +168,7 @@ def described(model: FittedCohort) -> ModelCard:
         permission=card["permission"],
         left_out=card["left_out"],
         missing=card["missing"],
+        privacy=card.get("privacy", {}),
         method=METHODS.get(card["model"], card["model"]),
         assumptions=tuple(card["assumptions"]),
         fidelity=figures,

@@ -27,7 +27,8 @@ class ModelCard:
     `influence` is how much the decision rests on the model beside other evidence, `consequence` how bad a wrong decision
     would be, `risk` what follows from the two: a judgement that people make, no formula. `data` describes the data set
     (name → value), `permission` is `consent.Permission.counts()`, `not_for` adds to what is always ruled out. `left_out`
-    (column → why) and `missing` (column → cells) may be empty, which is then said. The verdict and the figures are those
+    (column → why) and `missing` (column → cells) may be empty, which is then said. `privacy` is the ledger of a model with
+    differential privacy (`epsilon`, `delta`, `releases`, …), and empty for one without. The verdict and the figures are those
     of `cohort check`.
     """
 
@@ -45,6 +46,7 @@ class ModelCard:
     permission: Mapping[str, Any] | None = None
     left_out: Mapping[str, str] | None = None
     missing: Mapping[str, int] | None = None
+    privacy: Mapping[str, Any] | None = None
     method: str = ""
     assumptions: tuple[str, ...] = ()
     verdict: str = ""
@@ -116,7 +118,23 @@ def _data(card: ModelCard) -> list[str]:
         _table(card.left_out),
         "### Missing cells",
         _table(card.missing),
+        "### Differential privacy",
+        *_privacy(card.privacy),
     ]
+
+
+def _privacy(ledger: Mapping[str, Any] | None) -> list[str]:
+    """The whole of what was spent, and every release; the releases' ε do not add up to the total."""
+    if not ledger:
+        return [_absent() if ledger is None else "None: the model was fitted to the patients themselves, without noise."]
+    shown = [("ε", "epsilon"), ("δ", "delta"), ("neighbours", "neighbours"), ("largest membership AUC of any attack", "largest_membership_auc")]
+    rows = [(name, ledger.get(key)) for name, key in (*shown, ("noise", "noise"), ("columns left out", "without"))]
+    lines = [
+        f"| {_cell(row.get('purpose'))} | {_cell(row.get('numbers'))} | {_cell(row.get('sensitivity'))} | {_cell(row.get('sigma'))} | {_cell(row.get('epsilon'))} |"
+        for row in ledger.get("releases", ())
+    ]
+    released = ["| release | numbers | sensitivity | σ | ε by itself |", "|---|---|---|---|---|", *lines]
+    return [_rows({name: value if value != [] else "none" for name, value in rows}), "\n".join(released)]
 
 
 def _performance(card: ModelCard) -> list[str]:
