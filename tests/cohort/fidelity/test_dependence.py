@@ -73,3 +73,24 @@ def test_a_column_that_does_not_vary_any_more_has_lost_its_correlations():
     found = dependence(pair).worst[0]
     assert found.error.estimate == pytest.approx(-found.real)
     assert found.real > 0.5
+
+
+def test_a_copy_in_another_unit_is_a_line_and_not_the_values_of_the_data():
+    """Synthetic patients have values that no real one has; a rounded copy, exceptions in the data, and one that is broken."""
+    rng = np.random.default_rng(5)
+
+    def made(n: int, broken: float = 0.0):
+        kg = np.round(rng.normal(75, 12, n), 1)
+        pounds = np.round(kg * 2.20462, 1)
+        typed = rng.random(n) < 0.004 + broken
+        return {"kg": kg, "pounds": np.where(typed, pounds + 2, pounds), "half": kg / 2}
+
+    roles = OutcomeRoles(arm=None, events={}, values={})
+    real = table_of(made(1000))
+    for broken in (0.0, 0.2):
+        pair, _ = side_by_side(real, table_of(made(20_000, broken)), modelled=("kg", "pounds", "half"), roles=roles)
+        kept = {rule.column: rule for rule in dependence(pair).rules}
+        assert set(kept) == {"pounds", "half"}
+        assert kept["half"].synthetic == kept["half"].real == 0.0
+        assert kept["pounds"].real <= 0.01
+        assert kept["pounds"].synthetic == pytest.approx(0.004 + broken, abs=0.003 + 0.01 * (broken > 0))

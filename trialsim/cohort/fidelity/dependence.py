@@ -169,7 +169,9 @@ def _pair(names: tuple[str, ...], real: Array, synthetic: Array, ours: Array, th
 
 
 def _rule_kept(column: ComparedColumn, source: ComparedColumn) -> RuleKept:
-    """Exceptions against the step function of the real data: each level's range of the source."""
+    """Exceptions against the function of the real data: each level's range of the source, or a line where there are many values."""
+    if not column.is_stepped:
+        return _copy_kept(column, source)
     values = np.unique(column.real[~np.isnan(column.real)])
     both = ~np.isnan(column.real) & ~np.isnan(source.real)
     middles = [float(np.median(source.real[both & (column.real == value)])) for value in values]
@@ -183,6 +185,29 @@ def _rule_kept(column: ComparedColumn, source: ComparedColumn) -> RuleKept:
         return float((values[np.searchsorted(np.asarray(cuts), x[there])] != target[there]).mean())
 
     return RuleKept(column.name, source.name, exceptions(column.real, source.real), exceptions(column.synthetic, source.synthetic))
+
+
+def _copy_kept(column: ComparedColumn, source: ComparedColumn) -> RuleKept:
+    """Exceptions to the real data's line from one number to another.
+
+    What both are rounded by is no exception: at most twice the median where one is rounded, 3.4 medians where both are alike.
+    """
+
+    def off(side: str, line: tuple[float, float]) -> Array:
+        x, y = getattr(source, side), getattr(column, side)
+        there = ~np.isnan(x) & ~np.isnan(y)
+        return np.asarray(np.abs(y[there] - line[0] - line[1] * x[there]))
+
+    both = ~np.isnan(column.real) & ~np.isnan(source.real)
+    x, y = source.real[both], column.real[both]
+    fits = np.ones(len(x), dtype=bool)
+    for _ in range(3):  # exceptions would pull the line
+        slope, intercept = np.polyfit(x[fits], y[fits], 1)
+        error = np.abs(y - intercept - slope * x)
+        fits = error <= np.quantile(error, 0.99)
+    room = 4.0 * float(np.median(error)) + 1e-9 * float(np.abs(y).max())
+    real, synthetic = (off(side, (intercept, slope)) for side in ("real", "synthetic"))
+    return RuleKept(column.name, source.name, float((real > room).mean()), float((synthetic > room).mean()) if len(synthetic) else 0.0)
 
 
 def _cut(below: Array, above: Array) -> float:
