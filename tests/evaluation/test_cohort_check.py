@@ -97,6 +97,40 @@ def test_the_disclosure_is_in_the_json_with_its_gate(faithful):
     assert (auc["estimate"], auc["ci_low"], auc["ci_high"], auc["worst_subgroup"]) == (0.62, 0.56, None, None)
 
 
+def test_the_gate_looks_into_what_is_known_at_baseline(monkeypatch):
+    """No group of patients whom an event or a column known only later makes."""
+    made = trial(600, seed=3)
+    seen = {name: made.meaning[name].model_copy(update={"role": role}) for name, role in (("high", "post_baseline"), ("arm", "arm"))}
+    real = replace(made, meaning={**made.meaning, **seen})
+    asked = {}
+
+    def gate(recipe, table, *, subgroups, **more):
+        asked.update(subgroups)
+        return _gate("pass", 0.5, 0.47, 0.53)
+
+    monkeypatch.setattr("trialsim.evaluation.cohort_check.check_disclosure", gate)
+    check_cohort(Bootstrap(real, ROLES, MODELLED), real, recipe=Memorising(ROLES, MODELLED), refits=4, n_draws=1, n_synthetic=2000)
+    assert list(asked) == ["arm = 0", "arm = 1", "sex = 0", "sex = 1", "site = north", "site = south", "site = west"]
+    np.testing.assert_array_equal(asked["site = south"], real.columns["site"] == 1)
+
+
+def test_fidelity_is_measured_by_one_thread(real, monkeypatch):
+    """Threads that wait for each other made it eight times slower on a machine that is busy."""
+    from threadpoolctl import threadpool_info
+
+    from trialsim.evaluation import cohort_check
+
+    measure, seen = cohort_check.measure_fidelity, []
+
+    def watched(*args, **more):
+        seen.extend(each["num_threads"] for each in threadpool_info())
+        return measure(*args, **more)
+
+    monkeypatch.setattr(cohort_check, "measure_fidelity", watched)
+    check_cohort(Bootstrap(real, ROLES, MODELLED), real, recipe=None, n_draws=1, n_synthetic=2000)
+    assert set(seen) == {1}
+
+
 def test_other_data_are_allowed_their_sampling_error_and_it_is_said(real):
     report = check_cohort(Truth(missing=0.15), real, recipe=None, n_draws=1, n_synthetic=20_000, same_data=False)
     assert [criterion.sentence for criterion in report.criteria if not criterion.met] == []

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trialsim.cohort.disclosure import Disclosure, check_disclosure
+from trialsim.cohort.disclosure.workers import one_thread
 from trialsim.cohort.fairness import (
     FEWEST_PATIENTS,
     Representativeness,
@@ -30,6 +31,7 @@ from trialsim.cohort.fairness import (
     subgroups,
 )
 from trialsim.cohort.fidelity import Fidelity, SideBySide, measure_fidelity, side_by_side
+from trialsim.cohort.fidelity.side_by_side import Mask
 from trialsim.cohort.sampler import Recipe, Sampler
 from trialsim.data import PatientTable
 from trialsim.errors import DataError, Problem
@@ -136,14 +138,22 @@ def check_cohort(
         raise DataError(Problem(f"{pair.n_real} patients are too few to check a cohort model against; at least {FEWEST} are needed", file=table.file))
     groups = subgroups(pair)
     against = None if target is None else representativeness(pair, load_target(target, pair))  # read before the long part: its problems come first
-    fidelity = measure_fidelity(pair, seed=seed, n_draws=n_draws)
+    with one_thread():  # the same bits everywhere, and no threads that wait for each other on a busy machine
+        fidelity = measure_fidelity(pair, seed=seed, n_draws=n_draws)
     effects = preservation(pair, groups, fewest=thresholds.subgroup_n)
     calibration = subgroup_calibration(pair, groups)
     judged = criteria(thresholds, fidelity, effects, calibration, against, same_data=same_data)
     disclosure = None
     if recipe is not None and refits > 0:
         disclosure = check_disclosure(
-            recipe, table.take(rows), refits=refits, seed=seed, workers=workers, n_synthetic=_longer(n_release, pair.n_real // 2), progress=progress
+            recipe,
+            table.take(rows),
+            refits=refits,
+            seed=seed,
+            workers=workers,
+            subgroups=_baseline_levels(pair, table),
+            n_synthetic=_longer(n_release, pair.n_real // 2),
+            progress=progress,
         )
     verdict, reasons = conclude(judged, disclosure, same_data=same_data, blocked=blocked)
     return CheckReport(
@@ -163,6 +173,13 @@ def check_cohort(
         model=dict(about_model or {}),
         data={**(about_data or {}), "n_compared": pair.n_real},
     )
+
+
+def _baseline_levels(pair: SideBySide, table: PatientTable) -> dict[str, Mask]:
+    """The groups that the gate looks into: levels of the arm and of covariates. What is known only after baseline makes no group."""
+    known = [column for column in pair.columns if column.levels and (column.role in ("covariate", "arm") or table.meaning[column.name].role == "arm")]
+    known.sort(key=lambda column: column.role != "arm")
+    return {f"{column.name} = {label}": column.real == place for column in known for place, label in enumerate(column.levels)}
 
 
 def _longer(n: int | None, than: int) -> int | None:
