@@ -57,7 +57,9 @@ def report(tmp_path_factory) -> CheckReport:
     target = tmp_path_factory.mktemp("target") / "population.yaml"
     target.write_text("name: Everybody <here>\ncolumns: {age: {mean: 52, sd: 8}, sex: {proportions: {1: 0.5}}}\n")
     found = check_cohort(Independent(real, ROLES, MODELLED), real, recipe=None, n_draws=1, n_synthetic=3000, target=target)
-    auc = MembershipAuc(0.5, 0.47, 0.53, 0.01, None, (GroupAuc("sex = 1", 160, 0.51, 0.44, 0.58),), {}, 20)
+    auc = MembershipAuc(
+        0.5, 0.47, 0.53, 0.01, None, (GroupAuc("sex = 1", 160, 0.51, 0.44, 0.58),), {"density_ratio": 0.5, "shadow_model": 0.49, "tracing": 0.612}, 20
+    )
     gate = Disclosure(
         "pass", auc, None, (), 200, {"of_members": 0.0}, {"median": 1.5}, {"x": {"emitted": 0.0}}, {"univariate": {"rate": 0.01}}, {"rate": 0.02}, {}
     )
@@ -96,6 +98,12 @@ def test_every_column_effect_curve_and_table_is_drawn(page, report):
     assert page.counts["svg"] == len(MODELLED) + 2 + 1 + len(effects) + 1 + 4
     for words in ("Membership gate", "Enrolment goals", "Standardised differences", "Outcomes in every subgroup", "Weighted to the target"):
         assert words in page.text
+
+
+def test_every_attack_stands_beside_the_gate_with_its_part_in_it(page):
+    told = " ".join(page.text[page.text.index("Each attack by itself") :].split())
+    assert "density ratio0.500yes shadow model0.490yes" in told
+    assert "tracing0.612no: it looks at aggregates" in told
 
 
 def test_a_check_without_disclosure_arms_or_outcomes_has_a_page():

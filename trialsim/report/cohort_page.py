@@ -30,6 +30,7 @@ _VERDICTS = {
     "fail": ("Fail", "It may not be released."),
     "inconclusive": ("Inconclusive", "It may not be released: nothing fails, but whether it tells whom it was fitted to is not settled."),
 }
+GATED = frozenset({"density_ratio", "shadow_model"})
 Z = 1.959963984540054
 
 
@@ -65,6 +66,7 @@ def render(report: CheckReport) -> str:
         "survival": [_survival_chart(outcome, curves) for outcome, curves in _by_outcome(report.fidelity.survival)],
         "effects": _effect_forests(report),
         "membership": _membership(report),
+        "attacks": _attacks(report),
         "disclosed": _disclosed(report),
         "calibration": _calibration_rows(report),
         "facts": _facts(report),
@@ -244,6 +246,13 @@ def _membership(report: CheckReport) -> Forest | None:
     return Forest(
         "Membership AUC with simultaneous intervals", "Membership AUC (0.5: nobody's membership can be told; 0.55: the gate)", rows, lines=(0.5, 0.55)
     )
+
+
+def _attacks(report: CheckReport) -> list[tuple[str, float, bool]]:
+    """Every membership attack, its AUC, and whether it takes part in the gate."""
+    if report.disclosure is None:
+        return []
+    return [(_words(name), auc, name in GATED) for name, auc in report.disclosure.membership_auc.attacks.items()]
 
 
 def _disclosed(report: CheckReport) -> list[tuple[str, str]]:
