@@ -213,3 +213,14 @@ def test_some_rows_of_a_table(tmp_path):
     for column, value, words in (("replicate", "3", "no row has replicate = 3"), ("replicat", "1", 'did you mean "replicate"?')):
         with pytest.raises(DataError, match=words):
             table.where(column, value)
+
+
+@pytest.mark.parametrize("rest", ["3,c\n", "3,c\n" * 50_000])
+def test_a_file_that_ends_within_a_quoted_cell(tmp_path, rest):
+    path = tmp_path / "cut.csv"
+    path.write_text('a,b\n1,"x\ny"\n2,"z\n' + rest)
+    with pytest.raises(DataError) as caught:
+        read_table(path, shown="cut.csv")
+    assert [str(problem) for problem in caught.value.problems] == ["cut.csv:4  a quoted cell of the row is not closed before the file ends (cut off?)"]
+    path.write_text('a,b\n1,5" pipe\n2,z\n')  # a quote within a cell that is not quoted
+    assert read_table(path).n == 2

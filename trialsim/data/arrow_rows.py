@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trialsim.data.cells import is_parquet
+from trialsim.data.cells import is_parquet, unclosed_quote
 from trialsim.data.shown_path import shown_path
 from trialsim.errors import DataError, Problem
 
@@ -36,6 +36,8 @@ def read_rows(path: Path) -> pa.Table:
             header = next(csv.reader(file), None)
         if header is None:
             raise DataError(Problem("the file is empty", file=shown))
+        if (open_at := unclosed_quote(path)) is not None:
+            raise DataError(Problem("a quoted cell of the row is not closed before the file ends (cut off?)", file=shown, line=open_at))
         _check_header(header, shown)
         ragged: list[Any] = []
 

@@ -37,3 +37,22 @@ def place_of_row(path: Path, shown: str, row: int) -> dict[str, Any]:
             if found == row:
                 return {"file": shown, "line": rows.line_num}
     return {"file": shown}
+
+
+def unclosed_quote(path: Path) -> int | None:
+    """The line of the row whose quoted cell a CSV file does not close before it ends (readers take what is left as that cell); None where all are."""
+    if path.read_bytes().count(b'"') % 2 == 0:
+        return None
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = file.readlines()
+    rows, first, following = csv.reader(lines), 1, 1
+    try:
+        for _ in rows:
+            first, following = following, rows.line_num + 1
+        list(csv.reader(lines[first - 1 :], strict=True))
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            return first
+        if "field larger" in str(error):  # what is left is long
+            return following
+    return None

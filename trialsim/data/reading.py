@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialsim.data.card import Card, Column
-from trialsim.data.cells import MISSING, is_parquet, number, place_of_row
+from trialsim.data.cells import MISSING, is_parquet, number, place_of_row, unclosed_quote
 from trialsim.data.table import PatientTable
 from trialsim.errors import DataError, Problem, did_you_mean
 
@@ -62,6 +62,8 @@ class _Reader:
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 header = next(csv.reader(file))
+            if (open_at := unclosed_quote(self.path)) is not None:
+                raise DataError(Problem("a quoted cell of the row is not closed before the file ends (cut off?)", file=self.name, line=open_at))
             self._check_header(header)
             strings = {column: pa.string() for column in header}
             table = pyarrow.csv.read_csv(

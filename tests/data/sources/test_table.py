@@ -127,6 +127,7 @@ def test_everything_that_cannot_be_read_is_named_with_its_count(read):
         ("", "a.csv  the file is empty"),
         ("id,sex\n", "a.csv  there are no rows below the header"),
         ("id,id\n1,2\n", 'a.csv:1  the column name "id" occurs 2 times'),
+        ('id,sex\n1,"f\nm"\n2,"f\n3,m\n', "a.csv:4  a quoted cell of the row is not closed before the file ends (cut off?)"),
         ("id,sex\n1,f\n2\n3,f,x\n", "a.csv:3  the row has 1 cells where the header has 2; 2 rows are of another length"),
         ("ids,sex\n1,f\n", 'a.csv:1  there is no column "id"; did you mean "ids"?'),
         (b"id,sex\n\xff\xfe,f\n", "a.csv  is not UTF-8 text"),
