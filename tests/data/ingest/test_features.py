@@ -152,6 +152,25 @@ def test_of_records_at_one_time_the_later_in_the_file_is_the_last(clinic):
     assert clinic.column("x")["p1"] == 7
 
 
+def test_days_with_too_little_wear_are_named(clinic):
+    text = "".join(f"p1,2020-01-{day:02d}T{hour:02d}:{minute:02d}:00,5\n" for day in (1, 2) for hour in range(24) for minute in (0, 30))
+    clinic.write("steps.csv", "who,at,n\n" + text)
+    watch = "watch: {kind: wearable, format: csv, files: steps.csv, columns: {person: who, time: at, value: n}, measure: steps, zone: Europe/Berlin"
+    clinic.replace("S.yaml", "sources:\n", f"sources:\n  {watch}}}\n").feature("steps: {daily: steps_level, aggregate: mean}")
+    (problem,) = clinic.problems()
+    assert problem == (
+        "S.yaml:20:3  features.steps: none of the 2 days has it, with 0.8 hours of wear in the median"
+        " (see min_wear, and epoch_minutes, how long a sample counts); there is nothing to take the mean of"
+    )
+    clinic.replace("S.yaml", "zone: Europe/Berlin", "zone: Europe/Berlin, measures: {steps: {epoch_minutes: 30}}")
+    assert clinic.column("steps") == {"p1": 5, "p2": None, "p3": None}
+
+
+def test_no_record_at_all(clinic):
+    clinic.feature("x: {questionnaire: phq9, aggregate: last}")
+    assert clinic.problems() == ["S.yaml:19:3  features.x: there is no record of it; there is nothing to take the last of"]
+
+
 def test_words_have_a_first_and_a_last_and_no_mean(clinic):
     clinic.write("labs.csv", "pid,when,test,value,unit\np1,2020-02-01,4548-4,high,\np1,2020-01-01,4548-4,low,\np2,2020-02-01,4548-4,low,\n")
     clinic.feature("x: {codes: hba1c, aggregate: last}")

@@ -39,6 +39,7 @@ def test_a_source_that_the_link_file_does_not_name_uses_the_key(linked):
         (LINKS + ",p4,\n,p5,\n", ['link.csv:6  no person in the column "study"; 2 such rows']),
         (LINKS.replace("study", "studie"), ['link.csv:1  there is no column "study"; did you mean "studie"?']),
         (LINKS + "E\n", ["link.csv:6  the row has 1 cells where the header has 3"]),
+        ("study,hospital,device\nA,p1,D-1\nB,p2,\nC,p3,D-3\n", ['link.csv:1  none of the 4 ids of watch is in the column "device"']),
         ("study,hospital,device\n", ["link.csv  there are no rows below the header"]),
     ],
 )

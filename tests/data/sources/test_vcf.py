@@ -208,6 +208,9 @@ def test_whoever_does_not_permit_the_genomic_purpose_has_no_score(cohort):
     found = ingest(folder / "SOURCES.yaml").table.to_pylist()
     assert {row["person"]: row["prs"] is None for row in found} == {f"s{place}": place == 5 for place in range(37)}
     assert all(row["age"] is not None for row in found)
+    (folder / "people.csv").write_text("pid,simulate,genomic,age\n" + "".join(f"s{place},1,0,50\n" for place in range(37)))
+    with pytest.raises(DataError, match='no person who permits genomic has a value in the column "prs"'):
+        ingest(folder / "SOURCES.yaml")
 
 
 def test_cyvcf2s_own_readings_agree(cohort):

@@ -223,7 +223,13 @@ class _Making:
             chosen = f"SELECT DISTINCT ON (person) person, f.text, f.value, f.file, f.line, f.nth {of} AND f.text IS NOT NULL ORDER BY person, f.nth {'ASC' if aggregate == 'first' else 'DESC'}"
             return self._cells(f"FROM ({chosen}) f WHERE true", as_text=True, unit="", said=said)
         if not n_numbers:
-            what = f"its {n_words:,} records are words, not numbers" if n_words else "no record has a number"
+            what = (
+                f"its {n_words:,} records are words, not numbers"
+                if n_words
+                else "no record has a number"
+                if any(tally.records for tally in tallies)
+                else self._no_records()
+            )
             self._problem(f"{what}; there is nothing to take the {aggregate} of")
         units = {self.units.get(listed, "") for listed in lists_of(feature)}
         if len(units) > 1:
@@ -233,6 +239,16 @@ class _Making:
         numbers = f"SELECT person, f.value, f.nth, {years} AS years {of} AND f.value IS NOT NULL"
         query = f"SELECT person, {_AGGREGATES[aggregate]} AS cell FROM ({numbers}) GROUP BY person"
         return self._made(self.name, query, "continuous", said, unit=f"{unit or '1'} / year" if aggregate == "slope" else unit)
+
+    def _no_records(self) -> str:
+        """Words for a list without a record; a day with too little wear has nothing but its hours of wear."""
+        feature = self.feature
+        measure, _, _ = (feature.daily or "").rpartition("_")
+        short = f"kind = 'daily' AND code = {quoted(f'{measure}_wear_hours')}{of_sources(feature.source)}"
+        n, hours = self.staging.row(f"SELECT count(*), median(value) FROM events WHERE {short}") if feature.daily else (0, None)
+        if not n:
+            return "there is no record of it"
+        return f"none of the {n:,} days has it, with {hours:.3g} hours of wear in the median (see min_wear, and epoch_minutes, how long a sample counts)"
 
     def _covered(self) -> str:
         """SQL: the persons of sources that have such records (or of all, where none has), for whom no record means none."""

@@ -164,7 +164,14 @@ def _assembled(
     empty = [column.name for column in made if missing[column.name] == table.num_rows]
     if empty:
         features = {column: name for name in declared.features for column in (name, f"{name}_days", f"{name}_event")}
-        raise DataError(Problem(f'no person has a value in the column "{column}"', **_place(path, ["features", features[column]])) for column in empty)
+        withheld = {column.name for column in made if column.query not in {kept.query for kept in columns}}
+        raise DataError(
+            Problem(
+                f'no person{" who permits genomic" if column in withheld else ""} has a value in the column "{column}"',
+                **_place(path, ["features", features[column]]),
+            )
+            for column in empty
+        )
     report["columns"] = {column.name: {**column.provenance, "missing": missing[column.name]} for column in columns}
     person = Column(type="text", role="id", description="the person" + (f", {declared.link.key} of {declared.link.file}" if declared.link else ""))
     given = {key: getattr(declared, key) for key in ("id", "title", "source", "licence", "purposes", "citation")}

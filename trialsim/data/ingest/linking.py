@@ -33,7 +33,7 @@ def link(staging: Staging, declared: Ingest, folder: Path) -> None:
     for name in declared.sources:
         staging.count(name, "persons", staging.row("SELECT count(DISTINCT person) FROM persons WHERE source = ?", [name])[0])
         if declared.link is not None:
-            staging.count(name, "persons linked", staging.row("SELECT count(*) FROM linked WHERE source = ?", [name])[0])
+            _count_linked(staging, declared.link, name, shown_path(folder / declared.link.file))
     first = "FILTER ({0} IS NOT NULL)"
     connection.execute(f"""
         CREATE TABLE people AS
@@ -42,6 +42,15 @@ def link(staging: Staging, declared: Ingest, folder: Path) -> None:
         GROUP BY l.person
     """)
     _contradictions(staging)
+
+
+def _count_linked(staging: Staging, given: Link, name: str, shown: str) -> None:
+    """Counts the persons of a source that are linked; none of many is a problem (another column, ids written in another way)."""
+    n, linked = staging.row("SELECT count(DISTINCT person), (SELECT count(*) FROM linked WHERE source = $1) FROM persons WHERE source = $1", [name])
+    staging.count(name, "persons linked", linked)
+    if n and not linked:
+        column = given.columns.get(name, given.key)
+        staging.problem(f'none of the {n:,} ids of {name} is in the column "{column}"', file=shown, line=1)
 
 
 def _pairs(staging: Staging, given: Link, folder: Path, declared: Ingest) -> str:
