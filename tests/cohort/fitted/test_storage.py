@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -66,3 +67,28 @@ def test_what_is_not_a_model(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="is not a fitted cohort of the schema"):
         FittedCohort.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda given: given.pop("columns"),
+        lambda given: given["columns"][0].pop("alone"),
+        lambda given: given["dependence"]["tensors"].append("rotation"),
+        lambda given: given["outcomes"]["options"].clear(),
+        lambda given: given.update(card=None, form={"columns": [], "arm": None, "baselines": {}}),
+        lambda given: given["card"].pop("options"),
+        lambda given: given.update(form={"columns": [{"name": "x"}], "arm": None, "baselines": {}}),
+        lambda given: given.update(form=[]),
+    ],
+)
+def test_a_model_of_an_older_build_is_said_to_be_one(actg_cohort: FittedCohort, tmp_path, change):
+    actg_cohort.save(tmp_path / "m.safetensors")
+    with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["trialsim"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(described)
+    save_file(tensors, tmp_path / "old.safetensors", metadata={"trialsim": json.dumps(described)})
+    with pytest.raises(DataError, match="was written by another version of trialsim; fit it anew") as raised:
+        FittedCohort.load(tmp_path / "old.safetensors")
+    assert len(raised.value.problems) == 1

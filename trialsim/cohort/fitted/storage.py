@@ -23,6 +23,9 @@ from trialsim.cohort.fitted.timed_outcomes import TimedOutcomes
 from trialsim.errors import DataError, Problem
 
 SCHEMA = "trialsim.cohort/2"
+OTHER_VERSION = "was written by another version of trialsim; fit it anew"
+OF_A_TABLE = ("model", "data", "purpose", "permission", "n", "options", "events", "values", "covariates", "left_out", "missing", "assumptions")
+"""What a card says of a model of a whole table."""
 
 
 def save(cohort: FittedCohort, path: Path) -> None:
@@ -53,7 +56,7 @@ def save(cohort: FittedCohort, path: Path) -> None:
 
 
 def load(path: Path) -> FittedCohort:
-    """The model in a file written by `save`; DataError where there is none or it is another kind of file."""
+    """The model in a file written by `save`; DataError where there is none, or it is another kind of file, or of another version."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -66,13 +69,20 @@ def load(path: Path) -> FittedCohort:
         raise DataError(Problem(f"is not a fitted cohort: {' '.join(str(error).split())}", file=str(path))) from None
     if not isinstance(described, dict) or described.get("schema") != SCHEMA:
         raise DataError(Problem(f"is not a fitted cohort of the schema {SCHEMA}", file=str(path)))
-    return FittedCohort(
-        columns=tuple(_read_column(column, tensors) for column in described["columns"]),
-        dependence=_dependence(described["dependence"], tensors, path),
-        card=described["card"],
-        outcomes=_outcomes(described["outcomes"], tensors),
-        form=None if described["form"] is None else TableForm.from_json(described["form"]),
-    )
+    try:
+        found = FittedCohort(
+            columns=tuple(_read_column(column, tensors) for column in described["columns"]),
+            dependence=_dependence(described["dependence"], tensors, path),
+            card=described["card"],
+            outcomes=_outcomes(described["outcomes"], tensors),
+            form=None if described["form"] is None else TableForm.from_json(described["form"]),
+        )
+        absent = [] if found.form is None else [key for key in OF_A_TABLE if key not in found.card]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
+        raise DataError(Problem(f"{OTHER_VERSION} ({type(error).__name__}: {' '.join(str(error).split())[:100]})", file=str(path))) from None
+    if absent:
+        raise DataError(Problem(f"{OTHER_VERSION} (its card has no {', '.join(absent)})", file=str(path)))
+    return found
 
 
 def _dependence(given: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> Dependence:
