@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from trialsim_cli.console import command, print_json
 
+from trialsim.errors import UsageError
+
 
 @command
 def check(
@@ -32,8 +34,13 @@ def check(
     from trialsim_cli.cohort.checked import model_and_data, run_check
 
     if out is not None:  # before the long part
-        from trialsim.cohort.fitted.publishing import require_folder
+        from trialsim.cohort.fitted.publishing import card_path, require_apart, require_folder
+        from trialsim.data.governance.manifest import manifest_path
 
+        if out.is_dir():
+            raise UsageError(f"{out} is a folder")
+        beside = data.with_name(f"{data.stem}.card.yaml")
+        require_apart(out, model, manifest_path(model), card_path(model), data, card or beside, thresholds, target)
         require_folder(out)
     report = run_check(model_and_data(model, data, card, on=on), thresholds=thresholds, target=target, refits=refits, workers=workers, seed=seed, n_release=n)
     if out is not None:

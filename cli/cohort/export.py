@@ -50,15 +50,19 @@ def export(
         raise UsageError("give --check (a report, with its own thresholds) or --thresholds, not both")
     from trialsim_cli.cohort.checked import model_and_data, run_check
 
+    from trialsim.cohort.fitted.publishing import card_path, require_apart
     from trialsim.cohort.fitted.writing import require_free
     from trialsim.data import shown_path
     from trialsim.data.governance import audit as log
-    from trialsim.data.governance.manifest import require_fresh
+    from trialsim.data.governance.manifest import manifest_path, require_fresh
 
     require_fresh(model)
+    log_file = audit or log.default_path(model)
+    needed = (model, manifest_path(model), card_path(model), data, card or data.with_name(f"{data.stem}.card.yaml"), check, thresholds, log_file)
+    for file in (out, out.with_name(f"{out.stem}.card.yaml")):
+        require_apart(file, *needed)
     require_free(out, replace=replace)
     checked = model_and_data(model, data, card, on=on)
-    log_file = audit or log.default_path(model)
     if check is not None:
         report = read_report(check, checked)
     else:

@@ -62,7 +62,7 @@ def fit(
 
     from trialsim.cohort.fitted import fit_table
     from trialsim.cohort.fitted.dependence import DEPENDENCES
-    from trialsim.cohort.fitted.publishing import publish, require_place
+    from trialsim.cohort.fitted.publishing import publish, require_apart, require_place
     from trialsim.data import load_card, read_table, shown_path
     from trialsim.data.governance import audit as log
     from trialsim.data.governance.consent import permitted
@@ -77,6 +77,8 @@ def fit(
     wanted = cast("Purpose", purpose)
     known = load_card(card_file, shown=shown_path(card_file))
     known.require(wanted, file=shown_path(card_file))
+    log_file = audit or log.default_path(out)
+    require_apart(out, data, card_file, bounds, log_file)
     require_place(out, replace=replace)
     began = time.perf_counter()
     table = read_table(data, known, shown=shown_path(data))
@@ -86,7 +88,6 @@ def fit(
         fitted = fit_table(table, model=model, outcomes=outcomes, arm=arm, purpose=wanted, on=day, randomised=randomised, reference=reference, seed=seed)
     else:
         fitted = _fit_private(table, declared, model=model, outcomes=outcomes, arm=arm, purpose=wanted, on=day, reference=reference, without=without or [])
-    log_file = audit or log.default_path(out)
     published = publish(fitted, out, data=data, ids=ids, log=log_file, replace=replace)
     found = describe(fitted, seconds=time.perf_counter() - began)
     if json:

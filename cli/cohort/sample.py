@@ -30,14 +30,16 @@ def sample(
     if n < 1:
         raise UsageError(f"--n {n}: at least 1 patient must be drawn")
     from trialsim.cohort.fitted import FittedCohort
+    from trialsim.cohort.fitted.publishing import card_path, require_apart
     from trialsim.cohort.fitted.writing import LABEL, require_free, write_synthetic
     from trialsim.data.governance import audit as log
-    from trialsim.data.governance.manifest import require_fresh
+    from trialsim.data.governance.manifest import manifest_path, require_fresh
 
     loaded = FittedCohort.load(model)
     require_fresh(model)
-    require_free(out, replace=replace)
     log_file = audit or log.default_path(model)
+    require_apart(out, model, manifest_path(model), card_path(model), log_file)
+    require_free(out, replace=replace)
     began = time.perf_counter()
     table = loaded.synthesise(n, seed=seed, complete=complete)
     seconds = time.perf_counter() - began

@@ -109,3 +109,14 @@ def test_a_page_that_cannot_be_written_is_said_before_anything_is_done(fitted_fi
     result = _run(fitted_files.model, "--data", fitted_files.data, "--refits", 0, "--out", fitted_files.card / "page.html")
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
+
+
+def test_a_page_is_not_written_over_what_is_checked(fitted_files, tmp_path):
+    for file in (fitted_files.model, fitted_files.data, fitted_files.card):
+        before = file.read_bytes()
+        result = _run(fitted_files.model, "--data", fitted_files.data, "--refits", 0, "--out", file)
+        assert result.exit_code == 2
+        assert "is a file that this command itself needs" in result.stderr
+        assert file.read_bytes() == before
+    result = _run(fitted_files.model, "--data", fitted_files.data, "--refits", 0, "--out", tmp_path)
+    assert (result.exit_code, "is a folder" in result.stderr) == (2, True)

@@ -154,7 +154,12 @@ def test_other_data_than_the_models_are_refused(place, report):
 
 def test_wrong_calls(place, report, tmp_path):
     arguments = _arguments(place, report)
+    before = (place / "made.csv").read_bytes()
     assert _run(*arguments, "--out", place / "made.csv").exit_code == 2  # not over the real data
+    assert _run(*arguments, "--out", place / "made.csv", "--replace").exit_code == 2
+    assert _run(*arguments, "--out", place / "made.parquet").exit_code == 2  # its card would be the data's
+    assert (place / "made.csv").read_bytes() == before
+    assert not (place / "made.parquet").exists()
     assert _run(*_arguments(place, report, n=0), "--out", place / "r.csv").exit_code == 2
     assert _run(*arguments, "--thresholds", "t.yaml", "--out", place / "r.csv").exit_code == 2
     (place / "report.json").write_text("{")

@@ -142,6 +142,8 @@ def test_no_card_and_no_licence_end_before_the_data_are_opened(place):
         (("--on", "yesterday"), 2, '--on "yesterday" is not a day such as 2026-03-31'),
         (("--out", "/proc/none/m"), 2, "/proc/none/m cannot be written"),
         (("--out", "."), 2, "is a folder"),
+        (("--out", "made.csv", "--replace"), 2, "made.csv is a file that this command itself needs"),
+        (("--out", "made.card.yaml", "--replace"), 2, "made.card.yaml is a file that this command itself needs"),
     ],
 )
 def test_bad_input_is_one_line(place, words, code, said):

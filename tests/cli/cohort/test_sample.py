@@ -114,3 +114,11 @@ def test_what_is_no_model(model):
     assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
     assert "is not a fitted cohort" in result.stderr
     assert run("none", "--n", 5, "--out", "s.csv").stderr == "none  there is no such file\n"
+
+
+@pytest.mark.parametrize("name", ["made.cohort", "made.cohort.manifest.json", "cohort-audit.jsonl"])
+def test_what_the_command_needs_is_never_replaced(model, name):
+    before = Path(name).read_bytes() if Path(name).exists() else None
+    result = run(model, "--n", 5, "--out", name, "--replace")
+    assert (result.exit_code, result.stderr) == (2, f"{name} is a file that this command itself needs; give another --out\n")
+    assert (Path(name).read_bytes() if Path(name).exists() else None) == before

@@ -49,6 +49,13 @@ def require_place(path: Path, *, replace: bool) -> None:
     require_folder(path)
 
 
+def require_apart(path: Path, *files: Path | None) -> None:
+    """Raises UsageError where what is written would take the place of a file that the command itself reads or adds to."""
+    place = path.absolute().resolve()
+    if any(file is not None and file.absolute().resolve() == place for file in files):
+        raise UsageError(f"{shown_path(path)} is a file that this command itself needs; give another --out")
+
+
 def require_folder(path: Path) -> None:
     """Raises UsageError where no file can be made in the folder of `path`; makes the folder."""
     folder = path.absolute().parent
