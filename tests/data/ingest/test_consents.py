@@ -93,3 +93,12 @@ def test_without_the_section_the_purposes_of_the_card_hold(forms):
         .ingest()
     )
     assert (made.table.column_names, made.card.consent) == (["person", "index_date", "sex"], None)
+
+
+def test_records_of_consent_that_would_not_count(clinic):
+    said = 'the source "forms" has 4 records of consent, 1 of them denials, but its records do not count; '
+    said += "name it in `consent: sources`, or leave them out of its files or columns"
+    clinic.replace("S.yaml", "consent: {sources: [forms], as_of: 2026-01-01}", "")
+    assert clinic.problems() == [f"S.yaml  consent.sources: {said}"]
+    clinic.write("S.yaml", clinic.path.read_text() + "consent: {sources: [demo]}\n")
+    assert clinic.problems() == [f"S.yaml:29:11  consent.sources: {said}"]

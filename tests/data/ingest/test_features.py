@@ -37,10 +37,9 @@ def cohort(clinic):
     clinic.write("dx.csv", events.to_csv(index=False))
     clinic.write("demo.csv", demo.to_csv(index=False))
     text = clinic.path.read_text()
-    text = text[: text.index("codes:\n")].replace(", units: {weight: kg}", "")
+    text = text[: text.index("  forms: {")].replace(", units: {weight: kg}", "")
     text += "codes:\n  hba1c: {system: 'http://loinc.org', codes: [4548-4]}\n  stroke: {system: 'http://snomed.info/sct', codes: [stroke]}\n"
     text += "index: {attribute: start}\nlook_back: 365 days\nfeatures:\n"
-    clinic.write("consent.csv", "pid,permit,purpose,until,where\nq00,1,,,\n")
     clinic.write("S.yaml", text + "consent: {sources")
     return clinic, labs, events, demo.set_index("pid")
 

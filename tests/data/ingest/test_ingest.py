@@ -115,7 +115,6 @@ def test_the_same_sources_give_the_same_bytes(clinic):
     for name in ("sex", "weight", "smoker", "age", "death"):
         clinic.replace("S.yaml", f"  {name}: {{", f"  #{name}: {{")
     clinic.replace("S.yaml", "  stroke: {event: stroke}", "  slope: {codes: hba1c, aggregate: slope}")
-    clinic.replace("S.yaml", "consent: {sources", "#consent: {sources")
     written = set()
     for threads in (1, 2, 5):
         data, card = write(clinic.ingest(threads=threads), clinic.folder / "out", replace=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from trialsim.data.card import Purpose
 from trialsim.data.staging import TABLES, Staging
+from trialsim.errors import Problem
 
 
 def check_persons(staging: Staging, sources: Iterable[str]) -> None:
@@ -90,6 +91,18 @@ def check_purposes(staging: Staging) -> None:
             file=file or "",
             line=line,
         )
+
+
+def check_consents(staging: Staging, counted: Sequence[str]) -> None:
+    """Notes sources whose records of consent do not count: whoever denies there would be used all the same."""
+    found = staging.connection.execute(
+        "SELECT source, count(*), count(*) FILTER (NOT coalesce(permit, false)) FROM consents GROUP BY source ORDER BY source"
+    ).fetchall()
+    for source, n, denials in found:
+        if source not in counted:
+            how = "name it in `consent: sources`, or leave them out of its files or columns"
+            message = f'the source "{source}" has {n:,} records of consent, {denials:,} of them denials, but its records do not count; {how}'
+            staging.problems.append(Problem(message, path="consent.sources"))
 
 
 def _by_file(staging: Staging, rows: str) -> list[tuple[str, str, int | None, int]]:

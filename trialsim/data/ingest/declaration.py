@@ -200,4 +200,6 @@ class Ingest(Part):
     index: Index | None = Field(default=None, description="Time zero. Absent: only facts without a date become columns.")
     look_back: Duration | None = Field(default=None, description="How far before the index date records count. Absent: all of them.")
     features: dict[str, Feature] = Field(min_length=1, description="Column → where it comes from.")
-    consent: ConsentRecords | None = Field(default=None, description="Absent: the card's purposes hold for every person.")
+    consent: ConsentRecords | None = Field(
+        default=None, description="Absent: the card's purposes hold for every person; no source may have records of consent."
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialsim.data.card import Card, Column
-from trialsim.data.ingest.checks import check_persons, check_purposes, check_times
+from trialsim.data.ingest.checks import check_consents, check_persons, check_purposes, check_times
 from trialsim.data.ingest.cohort import choose, index_words
 from trialsim.data.ingest.consents import make_consents
 from trialsim.data.ingest.declaration import LAST_SEEN, SCHEMA, Ingest
@@ -62,6 +62,7 @@ def ingest(path: Path | str, *, threads: int | None = None) -> Ingested:
             link(staging, declared, folder)
         check_persons(staging, declared.sources)
         check_purposes(staging)
+        check_consents(staging, declared.consent.sources if declared.consent is not None else ())
         if not staging.problems or _has_table(staging, "people"):
             check_times(staging)
             gather(staging, declared)
