@@ -26,6 +26,7 @@ TABLES = {
         "text": "VARCHAR",
         "file": "VARCHAR",
         "line": "BIGINT",
+        "record": "BIGINT",
     },
     "consents": {
         "source": "VARCHAR",
@@ -58,7 +59,8 @@ class Staging:
     long. `kind` is `attribute` (a fact without a date: sex, ethnicity, a column of a table), `condition`, `observation`,
     `medication`, `visit`, `questionnaire`, `daily` (a feature of one day of a wearable; `code` is its name) or `score`
     (a polygenic score). `value` and `unit` hold a number, `text` a word. Times are UTC without zone. `file` and `line`
-    (from 1; the row of a file without lines) are for messages. `consents`: a null `purpose` means every purpose.
+    (from 1; the row of a file without lines) are for messages. A record with several codes is several events, which have
+    one number `record` (of their kind, in their file), so that it counts once; null where an event is alone. `consents`: a null `purpose` means every purpose.
 
     `asked` are the (system, code) pairs of all code lists, also where every event is wanted: a source that has to translate codes looks them up.
 

@@ -37,9 +37,9 @@ def key_of(listed: Listed) -> str:
 
 
 def gather(staging: Staging, declared: Ingest) -> None:
-    """Makes `facts`: list, person, source, day, start, stop, value, unit, text, file, line and `nth`, a total order by time.
+    """Makes `facts`: list, person, source, day, start, stop, value, unit, text, file, line, record and `nth`, a total order by time.
 
-    Values that are not finite are none. Records at one time are in the order of sources, files and lines.
+    A record with several codes of one list is there once. Values that are not finite are none. Records at one time are in the order of sources, files and lines.
     """
     wanted: dict[Listed, None] = {listed: None for feature in declared.features.values() for listed in (*lists_of(feature), *end_lists_of(feature))}
     if declared.index is not None:
@@ -55,11 +55,14 @@ def gather(staging: Staging, declared: Ingest) -> None:
         connection.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", rows)
     undated = ", ".join(f"'{kind}'" for kind in ORIGINS)
     columns = "w.list, l.person, o.place, e.source, CAST(e.start AS DATE) AS day, e.start, CAST(e.stop AS DATE) AS stop, CASE WHEN isfinite(e.value) THEN e.value END AS value, e.unit, e.text, e.file, e.line"
+    columns += ", CASE WHEN e.record IS NOT NULL THEN concat_ws(chr(31), e.source, e.file, e.kind, e.record) END AS record"
     joined = "JOIN linked l ON l.source = e.source AND l.id = e.person JOIN source_order o ON o.source = e.source"
+    several = staging.row("SELECT count(record) FROM events")[0]
+    once = " QUALIFY e.record IS NULL OR row_number() OVER (PARTITION BY w.list, e.source, e.file, e.kind, e.record ORDER BY e.code) = 1" if several else ""
     connection.execute(f"""
         CREATE TABLE facts AS
         SELECT *, row_number() OVER (ORDER BY start NULLS FIRST, place, file, line, value, text) AS nth FROM (
-            SELECT {columns} FROM events e JOIN wanted w ON w.kind IS NULL AND w.system = e.system AND w.code = e.code AND e.kind NOT IN ({undated}) {joined}
+            SELECT {columns} FROM events e JOIN wanted w ON w.kind IS NULL AND w.system = e.system AND w.code = e.code AND e.kind NOT IN ({undated}) {joined}{once}
             UNION ALL
             SELECT {columns} FROM events e JOIN wanted w ON w.kind = e.kind AND w.code = e.code {joined}
         ) ORDER BY list, nth

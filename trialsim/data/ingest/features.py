@@ -199,8 +199,12 @@ class _Making:
     def _window(self) -> tuple[str, str]:
         """SQL: records up to the index date (its day counts) within the look-back; and in words. What lasts counts where it overlaps."""
         look_back = self.feature.within if self.feature.within is not None else self.declared.look_back
+        facts = "facts"
+        if len(lists_of(self.feature)) > 1:  # a record may have codes of several lists
+            once = "QUALIFY record IS NULL OR row_number() OVER (PARTITION BY record ORDER BY list) = 1"
+            facts = f"(SELECT * FROM facts WHERE list IN ({self.lists}) {once})"
         where = (
-            f"FROM facts f JOIN cohort c USING (person) WHERE f.list IN ({self.lists}){of_sources(self.feature.source, 'f.source')} AND f.day <= c.index_date"
+            f"FROM {facts} f JOIN cohort c USING (person) WHERE f.list IN ({self.lists}){of_sources(self.feature.source, 'f.source')} AND f.day <= c.index_date"
         )
         if look_back is None:
             return where, "up to the index date"

@@ -57,10 +57,10 @@ def no_patient(kind: str) -> str:
 
 
 def insert_facts(reading: Reading, file: NdjsonFile, kind: str, *, event: str, table: str = "fhir_facts WHERE left_out IS NULL", values: str = "") -> None:
-    """Inserts an event for every coding that is wanted, and counts them; `values` are the columns value, unit and text."""
+    """Inserts an event for every coding that is wanted (those of one resource or component share `record`), and counts them; `values` are the columns value, unit and text."""
     reading.tally[f"{kind}: kept"] += reading.staging.insert(
         "events",
         f"""SELECT {quoted(reading.source)} AS source, person, '{event}' AS kind, c.system AS system, c.code AS code, start, stop,
-            {quoted(file.shown)} AS file, line {values}
-        FROM (SELECT *, unnest(list_distinct(codings)) AS c FROM {table}) WHERE {reading.is_wanted}""",
+            {quoted(file.shown)} AS file, line, CASE WHEN len(codings) > 1 THEN nth END AS record {values}
+        FROM (SELECT *, row_number() OVER () AS nth, unnest(list_distinct(codings)) AS c FROM {table}) WHERE {reading.is_wanted}""",
     )
