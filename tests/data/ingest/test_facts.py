@@ -23,6 +23,13 @@ def test_numbers_without_a_unit_among_others_are_refused(labs):
     assert labs.column("x") == {"p1": 7.5, "p2": pytest.approx(6.54304, rel=1e-12), "p3": 7}
 
 
+def test_of_many_units_the_most_frequent_are_named(labs):
+    labs.write("labs.csv", LABS + "".join(f"p1,2020-01-05,4548-4,7,u{i}\n" for i in range(30)))
+    (problem,) = labs.problems()
+    told = "2 in %, 1 without a unit, 1 in mmol/mol, 1 in u0, 1 in u1, 1 in u10, 27 in 27 other units"
+    assert problem.startswith(f'labs.csv:5  the code list "hba1c" is in %, but its numbers are {told}; no conversion')
+
+
 def test_without_a_declared_unit_there_may_be_one(labs):
     labs.replace("S.yaml", ', unit: "%"' + CONVERT, "")
     several = 'labs.csv:5  the numbers of the code list "hba1c" have several units: 2 in %, 1 without a unit, 1 in mmol/mol'

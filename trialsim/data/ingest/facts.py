@@ -28,6 +28,8 @@ def end_lists_of(feature: Feature) -> tuple[Listed, ...]:
     return () if isinstance(feature.until, date) or feature.until == LAST_SEEN else tuple(("codes", name) for name in feature.until)
 
 
+_MOST_UNITS = 6
+"""How many units a message names."""
 _OF_PEOPLE = (("attribute", "birth"), ("attribute", "death"))
 
 
@@ -162,4 +164,6 @@ def _in(unit: str) -> str:
 
 
 def _told(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n:,} {_in(unit)}" for unit, n in counts.items())
+    told = [f"{n:,} {_in(unit)}" for unit, n in counts.items()]
+    rest = sum([*counts.values()][_MOST_UNITS:])
+    return ", ".join([*told[:_MOST_UNITS], *([f"{rest:,} in {len(told) - _MOST_UNITS:,} other units"] if rest else [])])
